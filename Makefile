@@ -1,0 +1,135 @@
+# rig: hardware-in-the-loop test rig controller
+#
+# One Makefile, not recursive. Objects go to build/<variant>/; variants: release, asan, tsan, cov.
+
+VARIANT ?= release
+B := build/$(VARIANT)
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# --- packages -----------------------------------------------------------------------------------
+PKGS_BUILD := build-essential pkg-config libuv1-dev libjansson-dev liblua5.4-dev libcbor-dev \
+	nettle-dev libpcre2-dev libunicorn-dev gcc-arm-none-eabi openocd
+PKGS_CHECK := libcmocka-dev perl procps
+PKGS_LINT := clang-format clang-tidy cppcheck lua-check
+
+ifneq ($(filter-out help clean deps deps-%,$(or $(MAKECMDGOALS),all)),)
+PKG_LIBS := libuv jansson libcbor nettle libpcre2-8
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKG_LIBS) lua5.4 2>/dev/null)
+PKG_LDLIBS := $(shell pkg-config --libs $(PKG_LIBS) 2>/dev/null)
+LUA_LDLIBS := $(shell pkg-config --libs lua5.4 2>/dev/null)
+endif
+
+# --- flags --------------------------------------------------------------------------------------
+CC := gcc
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wswitch-enum -Wvla
+CFLAGS_release := -O2 -g
+CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Werror
+CFLAGS_tsan := -O1 -g -fsanitize=thread -Werror
+CFLAGS_cov := -O0 -g --coverage
+CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(VARIANT)) -I. $(PKG_CFLAGS) -MMD -MP
+LDFLAGS := $(filter -fsanitize=% --coverage,$(CFLAGS_$(VARIANT)))
+
+# --- what is built ------------------------------------------------------------------------------
+MAINS := $(wildcard rig/main_*.c)
+LUA_SRC := $(wildcard rig/lua_*.c)
+RIG_SRC := $(filter-out $(MAINS) $(LUA_SRC),$(wildcard rig/*.c)) $(wildcard reports/*.c)
+DRV_SRC := $(wildcard drivers/*.c)
+VB_SRC := $(filter-out fixtures/vboard/main.c,$(wildcard fixtures/vboard/*.c))
+TEST_SRC := $(wildcard tests/test_*.c)
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+LIBRIG := $(B)/librig.a
+LIBLUA := $(B)/libriglua.a
+LIBDRV := $(B)/libdrivers.a
+LIBVB := $(B)/libvboard.a
+PROGRAMS := $(if $(wildcard rig/main_rig.c),$(B)/rig) $(if $(wildcard rig/main_worker.c),$(B)/rig-worker) \
+	$(if $(wildcard rig/main_keeper.c),$(B)/rig-keeper) $(if $(wildcard fixtures/vboard/main.c),$(B)/vboard)
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
+TESTS_T := $(wildcard tests/*.t)
+
+.PHONY: all
+all: $(PROGRAMS) firmware ## build everything (default)
+
+-include fixtures/firmware/firmware.mk
+.PHONY: firmware
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(LIBRIG): $(call obj,$(RIG_SRC))
+$(LIBLUA): $(call obj,$(LUA_SRC))
+$(LIBDRV): $(call obj,$(DRV_SRC))
+$(LIBVB): $(call obj,$(VB_SRC))
+$(LIBRIG) $(LIBLUA) $(LIBDRV) $(LIBVB):
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/rig: $(B)/obj/rig/main_rig.o $(LIBLUA) $(LIBRIG)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LUA_LDLIBS) $(PKG_LDLIBS)
+$(B)/rig-worker: $(B)/obj/rig/main_worker.o $(LIBLUA) $(LIBRIG)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LUA_LDLIBS) $(PKG_LDLIBS)
+$(B)/rig-keeper: $(B)/obj/rig/main_keeper.o $(LIBDRV) $(LIBRIG)
+	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LDLIBS)
+$(B)/vboard: $(B)/obj/fixtures/vboard/main.o $(LIBVB) $(LIBRIG)
+	$(CC) $(LDFLAGS) -o $@ $^ -lunicorn $(PKG_LDLIBS)
+
+# a test named test_vboard_*.c gets the virtual board's library too
+$(B)/tests/test_vboard%: $(B)/obj/tests/test_vboard%.o $(LIBVB) $(LIBDRV) $(LIBRIG)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lunicorn $(PKG_LDLIBS)
+$(B)/tests/test_%: $(B)/obj/tests/test_%.o $(LIBLUA) $(LIBDRV) $(LIBRIG)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LUA_LDLIBS) $(PKG_LDLIBS)
+
+.SECONDARY:
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# --- running ------------------------------------------------------------------------------------
+.PHONY: check check-run check-asan demo bench lint help clean deps install
+check: deps-check ## install what is missing, build, run every test
+	@$(MAKE) --no-print-directory check-run
+
+check-run: all $(TESTS)
+	RIG_BUILD=$(CURDIR)/$(B) CMOCKA_MESSAGE_OUTPUT=TAP \
+		prove --merge -j2 --timer $(TESTS) $(TESTS_T)
+
+check-asan: deps-check ## the tests under address, undefined and leak sanitizers
+	@$(MAKE) --no-print-directory VARIANT=asan check-run
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t16
+
+clean: ## remove what was built
+	rm -rf build
+
+# --- packages: say what is installed; without root and sudo print the line and stop -------------
+define install_pkgs
+@missing=; for p in $(1); do \
+	dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+	if [ "$$(id -u)" = 0 ]; then as=; elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then as=sudo; else \
+		echo "These packages are missing. Install them, then run make again:"; \
+		echo "  apt-get install --no-install-recommends$$missing"; exit 1; fi; \
+	echo "installing from Debian's packages:$$missing"; \
+	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
+.PHONY: deps-build deps-check deps-lint
+deps-build:
+	$(call install_pkgs,$(PKGS_BUILD))
+deps-check:
+	$(call install_pkgs,$(PKGS_BUILD) $(PKGS_CHECK))
+deps-lint:
+	$(call install_pkgs,$(PKGS_BUILD) $(PKGS_CHECK) $(PKGS_LINT))
+
+BANNED := strcpy|strcat|sprintf|vsprintf|atoi|system|popen|sleep|usleep|gets|strtok
+C_FILES = $(shell git ls-files '*.c' '*.h')
+lint: deps-lint ## clang-format, clang-tidy, cppcheck, luacheck, banned calls
+	clang-format --dry-run --Werror $(C_FILES)
+	@! grep -nE '(^|[^_[:alnum:]>.])($(BANNED))\(' $(C_FILES) || { echo "banned calls"; exit 1; }
+	cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --inline-suppr \
+		-I. $(filter-out fixtures/firmware/% tests/%,$(filter %.c,$(C_FILES)))
+	luacheck -q $(shell git ls-files '*.lua')

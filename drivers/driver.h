@@ -1,0 +1,185 @@
+/*
+ * What a driver is.
+ *
+ * One file per kind of device, one constant descriptor, one line in drivers.c. A driver knows its
+ * own device, the loop and this header; nothing of Lua, the journal or other drivers.
+ *
+ * Rules
+ * - No function blocks. What takes time gets a struct op and completes it exactly once, with
+ *   op_done() or op_fail(); the core owns the deadline (rig/op.h), and a driver whose operation can
+ *   be abandoned registers op_on_cancel().
+ * - State lives in the instance. A driver can be opened many times in one process.
+ * - create() allocates, checks options against each other and does no I/O. open() does the I/O;
+ * when it fails, the core still calls close(). close() never fails, may be called at any time after
+ * create(), fails operations under way with ERR_GONE and frees the instance before it calls
+ * closed().
+ * - Messages name the device and what to do; the core puts "board B: power (virtual): " before
+ * them.
+ * - An error of the bench is ERR_BENCH; ERR_DUT is for what the DUT itself got wrong.
+ */
+#ifndef DRIVER_H
+#define DRIVER_H
+
+#include "../rig/err.h"
+#include "../rig/op.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct console_port;
+
+enum driver_option_type { OPTION_STRING, OPTION_INTEGER, OPTION_BOOLEAN };
+
+/* The only source for validation, `rig drivers` and the docs. A list ends with name NULL. */
+struct driver_option {
+	const char *name;
+	enum driver_option_type type;
+	bool required;
+	const char *fallback; /* as it would be written in rig.conf; NULL: none */
+	const char *help;     /* one line */
+};
+
+/* What the core gives an instance; all of it outlives the instance and is borrowed. */
+struct driver_env {
+	uv_loop_t *loop;
+	const char *board;     /* the board's name */
+	const char *board_dir; /* absolute folder kept for this board over runs; exists */
+	const char *log_dir;   /* absolute folder for this lease's logs; exists */
+	json_t *board_conf; /* the board as config resolved it (docs/protocol.md): flash, regions,
+			       openocd … */
+	struct console_port
+		*console; /* the board's console, for a driver with .needs_console; else NULL */
+	/* Bytes that came in from a console. Only for a driver that offers console. */
+	void (*console_in)(void *arg, const char *data, size_t len);
+	/* An event of the device: "trigger" (fired; fields op, kind, address, cut), "lost" (the
+	 * device went away; field reason), "note" (field text: worth a line in the journal). Steals
+	 * fields. */
+	void (*event)(void *arg, const char *name, json_t *fields);
+	void *arg; /* for the two above */
+};
+
+/* Every instance begins with this. */
+struct device {
+	const struct driver *driver;
+};
+
+struct power_ops {
+	/* Result {"verified": "read-back"|"none"}: how it is known that the power is so. */
+	void (*set)(struct device *dev, bool on, struct op *op);
+	/* Result {"on": bool}. */
+	void (*get)(struct device *dev, struct op *op);
+};
+
+struct console_ops {
+	/* Completes when the bytes are handed over. data is borrowed for the call only. */
+	void (*write)(struct device *dev, const char *data, size_t len, struct op *op);
+	/* Delivers through console_in, before it returns, every byte that has already arrived at
+	 * this host. */
+	void (*drain)(struct device *dev);
+};
+
+/*
+ * A debug probe. Starting one holds the DUT's debug port; release lets go of it, so that the DUT
+ * runs as it does without one; the next operation takes it up again. Addresses and sizes in bytes.
+ */
+struct probe_ops {
+	/*
+	 * Makes flash hold exactly the given contents and verifies by reading back. spec:
+	 * {"segments": [{"address": A, "path": FILE}], "erase": [[address, size], …]}. Files are
+	 * raw binary. Erase ranges and segment rests of a page become 0xff. Pages that hold the
+	 * wanted bytes already are not touched. Result {"pages_written": n, "pages_kept": n,
+	 * "bytes_written": n}.
+	 */
+	void (*program)(struct device *dev, json_t *spec, struct op *op);
+	/* Compares flash with the file's bytes. Result {"same": bool, "first_difference": address}.
+	 */
+	void (*verify)(struct device *dev, uint32_t address, const char *path, struct op *op);
+	/* Reads memory into a file that is created or replaced. */
+	void (*read)(struct device *dev, uint32_t address, uint32_t size, const char *path,
+		struct op *op);
+	/* Writes one word of memory, or of flash when it lies there (through the flash driver). */
+	void (*write_word)(struct device *dev, uint32_t address, uint32_t value, struct op *op);
+	void (*halt)(struct device *dev, struct op *op);
+	void (*resume)(struct device *dev, struct op *op);
+	/* halt true: stops before the first instruction. */
+	void (*reset)(struct device *dev, bool halt, struct op *op);
+	/* Holds (true) or frees the DUT's reset line, also while the DUT has no power. */
+	void (*hold_reset)(struct device *dev, bool hold, struct op *op);
+	void (*breakpoint)(struct device *dev, uint32_t address, bool set, struct op *op);
+	/* Lets go of the debug port. Completes when the DUT is free of it. */
+	void (*release)(struct device *dev, struct op *op);
+	/* The probe's own command language, for scripts that want it. Result {"text": answer}. */
+	void (*command)(struct device *dev, const char *text, struct op *op);
+	/* Result {"tool": "openocd", "version": "0.12.0"}, without touching the DUT. */
+	void (*version)(struct device *dev, struct op *op);
+};
+
+/* Fires at chosen flash operations of the DUT, and may take the power itself. */
+struct trigger_ops {
+	/* Operations are numbered from 1 again. */
+	void (*mark)(struct device *dev, struct op *op);
+	/*
+	 * Arms one cut: {"op": N, "tear": "clean"|"torn", "seed": n}. Firing is env->event
+	 * "trigger"; its field cut true says that the power is gone already, else the core removes
+	 * it.
+	 */
+	void (*arm)(struct device *dev, json_t *cut, struct op *op);
+	void (*disarm)(struct device *dev, struct op *op);
+	/* Result {"operations": since the mark, "power": bool, "cut": {…} where the last one fell,
+	 * or null, …}. */
+	void (*state)(struct device *dev, struct op *op);
+	/* Writes the operations since the mark to a file, a line each (docs/protocol.md). Result
+	 * {"operations": n}. */
+	void (*trace)(struct device *dev, const char *path, struct op *op);
+};
+
+struct snapshot_ops {
+	/* Flash as it is, under a name; power must be off. */
+	void (*save)(struct device *dev, const char *name, struct op *op);
+	void (*restore)(struct device *dev, const char *name, struct op *op);
+};
+
+struct transport_ops {
+	/* One request to the firmware's management protocol; params and result as docs/protocol.md
+	 * says. */
+	void (*request)(struct device *dev, json_t *params, struct op *op);
+	/* Sends a whole file as an image. Result {"bytes": n, "chunks": n, "resumed_at": n}. */
+	void (*send)(struct device *dev, const char *path, json_t *params, struct op *op);
+};
+
+struct driver {
+	const char *name;
+	const char *help; /* one line */
+	const struct driver_option *options;
+	bool needs_console;
+
+	struct device *(*create)(const struct driver_env *env, json_t *options, struct err *e);
+	void (*open)(struct device *dev, struct op *op);
+	/* Brings the device into its safe state. Also called on a device that was never opened with
+	 * success. */
+	void (*make_safe)(struct device *dev, struct op *op);
+	void (*close)(struct device *dev, void (*closed)(void *arg), void *arg);
+
+	/* What it offers; NULL: not offered. */
+	const struct power_ops *power;
+	const struct console_ops *console;
+	const struct probe_ops *probe;
+	const struct trigger_ops *trigger;
+	const struct snapshot_ops *snapshot;
+	const struct transport_ops *transport;
+};
+
+/* The table, ended by NULL. */
+extern const struct driver *const drivers[];
+
+/* The driver of that name, or NULL. */
+const struct driver *driver_find(const char *name);
+
+/* All descriptors as JSON: {NAME: {"help", "caps": […], "options": {NAME: {"type", "required",
+ * "default", "help"}}}}. */
+json_t *driver_catalogue(void);
+
+#endif
