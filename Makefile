@@ -43,6 +43,8 @@ LIBRIG := $(B)/librig.a
 LIBLUA := $(B)/libriglua.a
 LIBDRV := $(B)/libdrivers.a
 LIBVB := $(B)/libvboard.a
+# the core and its Lua part call each other
+GROUP = -Wl,--start-group $^ -Wl,--end-group
 PROGRAMS := $(if $(wildcard rig/main_rig.c),$(B)/rig) $(if $(wildcard rig/main_worker.c),$(B)/rig-worker) \
 	$(if $(wildcard rig/main_keeper.c),$(B)/rig-keeper) $(if $(wildcard fixtures/vboard/main.c),$(B)/vboard)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
@@ -68,9 +70,9 @@ $(LIBRIG) $(LIBLUA) $(LIBDRV) $(LIBVB):
 	ar rcs $@ $^
 
 $(B)/rig: $(B)/obj/rig/main_rig.o $(LIBLUA) $(LIBRIG)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LUA_LDLIBS) $(PKG_LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $(GROUP) $(LUA_LDLIBS) $(PKG_LDLIBS)
 $(B)/rig-worker: $(B)/obj/rig/main_worker.o $(LIBLUA) $(LIBRIG)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LUA_LDLIBS) $(PKG_LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $(GROUP) $(LUA_LDLIBS) $(PKG_LDLIBS)
 $(B)/rig-keeper: $(B)/obj/rig/main_keeper.o $(LIBDRV) $(LIBRIG)
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LDLIBS)
 $(B)/vboard: $(B)/obj/fixtures/vboard/main.o $(LIBVB) $(LIBRIG)
@@ -82,7 +84,7 @@ $(B)/tests/test_vboard%: $(B)/obj/tests/test_vboard%.o $(LIBVB) $(LIBDRV) $(LIBR
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lunicorn $(PKG_LDLIBS)
 $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(LIBLUA) $(LIBDRV) $(LIBRIG)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LUA_LDLIBS) $(PKG_LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $(GROUP) -lcmocka $(LUA_LDLIBS) $(PKG_LDLIBS)
 
 .SECONDARY:
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
