@@ -1,0 +1,68 @@
+/*
+ * The judge: observations of one trial in, findings out. A pure function, the same for every
+ * scenario: no I/O, no time, no state. docs/findings.md says what each finding means to a person.
+ *
+ * Observations (an object; whoever fills it in leaves out, or sets to null, what was not observed;
+ * nothing is concluded from what was not observed):
+ *
+ *   "from":   VERSION         the release the board held, proven
+ *   "to":     VERSION         the release of the update
+ *   "expect": "upgrade" | "upgrade-via" | "downgrade" | "refuse"      (plan.h)
+ *   "path":   [VERSION…]      upgrade-via: the releases gone through; the last is "to"
+ *   "limits": {"ready_within_ms": N, "max_resets": N}
+ *   "bench":  TEXT            the bench failed: the one finding is then bench-error
+ *   "cut":    null, or        power was cut during the update
+ *     {"requested": CUTS, "operations": N of the uncut update,
+ *      "commit": N, the operation from whose end on the new release must run; null: not known,
+ *      "fired": BOOL, false: the update ended before the cut,
+ *      "landed": as landing_check_to_json() gives it, or null when flash was not compared}
+ *   "update": {"accepted": BOOL, "error": TEXT}       what the DUT said; null when it was cut
+ *   "boots":  [BOOT…]         the judged boots in order, without a probe; the last is where it
+ *                             came to rest
+ *   "primary": FLASH          read back after the last boot
+ *   "user_data": {"ok": BOOL, "seen": TEXT}           after the last boot
+ *   "status": {"slots": [{"slot": N, "version": V, "hash": HEX, "active", "confirmed", "pending",
+ *              "permanent", "bootable": BOOL}…]}      what the DUT reports, after the last boot
+ *   "reboot": {"boot": BOOT, "primary": FLASH, "user_data": {…}}      one more clean reboot
+ *   "retry":  {"accepted": BOOL, "error": TEXT, "boot": BOOT, "primary": FLASH, "user_data": {…}}
+ *                             the same update given again, with no help
+ *
+ *   BOOT:  {"ready": BOOL, "resets": N, "ms": N, "version": V or null}
+ *   FLASH: {"release": VERSION that stands there byte for byte, or null,
+ *           "mixed": BOOL, parts of several releases stand there,
+ *           "version": V in the image's header or null, "hash": HEX or null, "detail": TEXT}
+ *
+ * Findings: an array of {"name", "ok", "what": the claim in words, "expected", "seen"}; the last
+ * two are text, and null when ok. A claim that does not apply to the observations is left out; of
+ * several names for one cause only the most telling is not ok.
+ */
+#ifndef RIG_JUDGE_H
+#define RIG_JUDGE_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_ERROR, VERDICT_INCONCLUSIVE, VERDICT_COUNT };
+
+/*
+ * Returns a new array of findings; NULL only when out of memory. Observations that are not of the
+ * shape above give the one finding bench-error: that is the rig's fault and never the DUT's.
+ */
+json_t *judge(const json_t *observations);
+
+/*
+ * The verdict these findings amount to: error if one of the bench is not ok; else fail if one of
+ * the DUT is not; else inconclusive if one says that too little was seen, or there is none; else
+ * pass. A finding of a name that is not in the table counts as the DUT's.
+ */
+enum verdict judge_verdict(const json_t *findings);
+
+/* "pass", "fail", "error", "inconclusive", as in the journal. */
+const char *verdict_name(enum verdict verdict);
+
+/*
+ * The table: name of finding i and the verdict it gives when it is not ok; NULL from the end on.
+ */
+const char *judge_finding_name(size_t i, enum verdict *when_not_ok);
+
+#endif
