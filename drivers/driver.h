@@ -45,9 +45,10 @@ struct driver_option {
 /* What the core gives an instance; all of it outlives the instance and is borrowed. */
 struct driver_env {
 	uv_loop_t *loop;
-	const char *board;     /* the board's name */
-	const char *board_dir; /* absolute folder kept for this board over runs; exists */
-	const char *log_dir;   /* absolute folder for this lease's logs; exists */
+	const char *board;      /* the board's name */
+	const char *capability; /* what this instance was opened for: "power", "console" … */
+	const char *board_dir;  /* absolute folder kept for this board over runs; exists */
+	const char *log_dir;    /* absolute folder for this lease's logs; exists */
 	json_t *board_conf; /* the board as config resolved it (docs/protocol.md): flash, regions,
 			       openocd … */
 	struct console_port
