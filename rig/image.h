@@ -57,7 +57,7 @@ struct image {
 	uint16_t header_size, protected_size; /* protected_size counts its info header */
 	uint32_t body_size;
 	struct image_version version;
-	char version_text[24]; /* "1.2.3", or "1.2.3+4" when the build number is not 0 */
+	char version_text[32]; /* "1.2.3", or "1.2.3+4" when the build number is not 0 */
 	struct image_tlv tlvs[IMAGE_TLVS_MAX];
 	size_t tlv_count;
 	size_t size; /* header, body and TLV areas; a slot's trailer lies behind and is no part */
