@@ -1,5 +1,7 @@
 #include "rpc.h"
 
+#include "text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -163,7 +165,11 @@ static void send_message(struct rpc *rpc, json_t *message)
 
 static json_t *error_object(const struct err *e)
 {
-	return json_pack("{s:i, s:s, s:{s:s}}", "code", -32000 - (int)e->code, "message", e->msg,
+	char text[4 * sizeof(e->msg) + 1];
+
+	/* a message may carry anything, or end in half a character: it must go out all the same */
+	text_escape(text, sizeof(text), e->msg, strnlen(e->msg, sizeof(e->msg)), TEXT_LINE);
+	return json_pack("{s:i, s:s, s:{s:s}}", "code", -32000 - (int)e->code, "message", text,
 		"data", "name", err_name(e->code));
 }
 
