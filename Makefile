@@ -10,7 +10,8 @@ DESTDIR ?=
 # --- packages -----------------------------------------------------------------------------------
 PKGS_BUILD := build-essential pkg-config libuv1-dev libjansson-dev liblua5.4-dev libcbor-dev \
 	nettle-dev libpcre2-dev libunicorn-dev gcc-arm-none-eabi openocd
-PKGS_CHECK := libcmocka-dev perl procps
+# npm brings the TAP parser that is not ours; a machine may have it from elsewhere
+PKGS_CHECK := libcmocka-dev perl procps $(if $(shell command -v npm),,nodejs npm)
 PKGS_LINT := clang-format clang-tidy cppcheck lua-check
 
 ifneq ($(filter-out help clean deps deps-%,$(or $(MAKECMDGOALS),all)),)
