@@ -179,8 +179,20 @@ extern const struct driver *const drivers[];
 /* The driver of that name, or NULL. */
 const struct driver *driver_find(const char *name);
 
-/* All descriptors as JSON: {NAME: {"help", "caps": […], "options": {NAME: {"type", "required",
- * "default", "help"}}}}. */
+/*
+ * Whether a descriptor is whole: name, help, options that can be read, every function, at least one
+ * capability, and no operation missing from one that is offered. ERR_UNSUPPORTED says what is
+ * wrong. drivers_check() does so for the table, where no name may stand twice; the keeper calls it
+ * before anything else.
+ */
+int driver_check(const struct driver *driver, struct err *e);
+int drivers_check(struct err *e);
+
+/*
+ * All descriptors as JSON: {NAME: {"help", "caps": ["power", ...], "options": {NAME: {"type":
+ * "string"|"integer"|"boolean", "required": bool, "default": a value of that type or null,
+ * "help"}}}}. A new reference.
+ */
 json_t *driver_catalogue(void);
 
 #endif
