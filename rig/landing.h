@@ -46,8 +46,8 @@ struct landing {
 
 /*
  * Finds every place of the log that after can be. Takes time in the order of flash size plus bytes
- * operated on. ERR_PROTOCOL when an operation lies outside of flash; ERR_NOMEM. On success the
- * result is finished with landing_finish().
+ * operated on. Operations that are not wholly within flash change nothing that could be seen.
+ * ERR_NOMEM. On success the result is finished with landing_finish().
  */
 int landing_find(struct landing *landing, const struct landing_flash *flash,
 	const struct oplog *log, struct err *e);
@@ -64,7 +64,8 @@ struct landing_check {
 	long skew;         /* operations in flash more than the board says; 0 unless skewed */
 	uint32_t done;     /* the place taken as landed: whole operations in flash */
 	bool torn;         /* and part of the next */
-	struct cut landed; /* the same as a cut; a torn one's seed is the board's or request's */
+	struct cut landed; /* the same as a cut, as flash shows it: a tear that changed none of
+			    * the bits, or all, is a clean cut; a torn one's seed is the board's */
 	bool as_requested; /* landed is the requested cut */
 	char text[256];    /* one line for the journal */
 };
