@@ -226,8 +226,9 @@ static void describe(struct landing_check *check, const struct cut *requested,
 	else
 		snprintf(shown, sizeof(shown), "%u operations done%s", (unsigned)range->first,
 			range->torn ? " and part of the next" : "");
-	snprintf(check->text, sizeof(check->text), "requested %s; flash shows %s; %s: %s",
-		cut_format(requested, want), shown, said, landing_agreement_name(check->agreement));
+	snprintf(check->text, sizeof(check->text), "requested %s; flash shows %s; %s%s%s",
+		cut_format(requested, want), shown, said, board ? ": " : "",
+		board ? landing_agreement_name(check->agreement) : "");
 }
 
 void landing_compare(struct landing_check *check, const struct cut *requested,
