@@ -68,8 +68,8 @@ void plan_finish(struct plan *plan);
 
 /*
  * Deals the trails to boards 0 … boards − 1 (boards not 0) so that the longest share is as short as
- * it can be with every board taking a stretch of the plan; a trail is split, which costs a flash,
- * where that pays. ERR_NOMEM.
+ * it can be when each board takes one stretch of the plan; a trail is split, which costs a flash,
+ * where that pays. A board may get nothing. ERR_NOMEM.
  */
 int plan_shard(struct plan *plan, unsigned boards, const struct plan_cost *cost, struct err *e);
 
