@@ -1,0 +1,634 @@
+#include "config.h"
+
+#include "config_files.h"
+#include "config_schema.h"
+#include "err.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef DATADIR
+#define DATADIR "/usr/local/share/rig"
+#endif
+
+#define STATE_DIR "reports/runs"
+#define READY_WITHIN_S 10
+#define MAX_RESETS 3
+
+/* --- finding things ------------------------------------------------------------------------ */
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The folder above build/VARIANT/ that the running program is in, when it is a source tree. */
+static char *source_tree(void)
+{
+	char exe[4096], *boards = NULL, *end;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	bool found;
+
+	if (n <= 0)
+		return NULL;
+	exe[n] = '\0';
+	end = NULL;
+	for (char *p = exe; (p = strstr(p, "/build/")); p++)
+		end = p;
+	if (!end)
+		return NULL;
+	*end = '\0';
+	if (asprintf(&boards, "%s/boards", exe) < 0)
+		return NULL;
+	found = is_folder(boards);
+	free(boards);
+	return found ? strdup(exe) : NULL;
+}
+
+char *data_dir(void)
+{
+	const char *given = getenv("RIG_DATADIR");
+	char *tree;
+
+	if (given && *given)
+		return strdup(given);
+	tree = source_tree();
+	return tree ? tree : strdup(DATADIR);
+}
+
+int config_find(const char *given, char **path, struct err *e)
+{
+	static const char *const places[] = {"./rig.conf", "/etc/rig/rig.conf"};
+	const char *env = getenv("RIG_CONFIG");
+
+	if (given) {
+		if (config_absolute(given, path, e) == 0)
+			return 0;
+		return err_prefix(e, "--config");
+	}
+	if (env && *env) {
+		if (config_absolute(env, path, e) == 0)
+			return 0;
+		return err_prefix(e, "$RIG_CONFIG");
+	}
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (access(places[i], F_OK) == 0)
+			return config_absolute(places[i], path, e);
+	return err_set(e, ERR_CONFIG,
+		"there is no rig.conf: neither ./rig.conf nor /etc/rig/rig.conf; copy "
+		"rig.conf.example, or name one with --config or $RIG_CONFIG");
+}
+
+/* --- what may stand where ------------------------------------------------------------------ */
+
+#define ADDRESS_MAX 4294967295.0
+
+static const struct schema any_function = {.type = SCHEMA_FUNCTION};
+static const struct schema address = {.type = SCHEMA_INTEGER, .min = 0, .max = ADDRESS_MAX};
+static const struct schema region = {.type = SCHEMA_LIST, .min = 2, .max = 2, .fields = &address};
+
+static const char *const abilities[] = {
+	"revert", "resume_upload", "settings", "memory_stats", NULL};
+static const struct schema ability = {.type = SCHEMA_STRING, .choices = abilities};
+
+static const struct schema openocd_fields[] = {
+	{.name = "target", .type = SCHEMA_STRING, .required = true},
+	{0},
+};
+
+static const struct schema flash_fields[] = {
+	{.name = "base", .type = SCHEMA_INTEGER, .required = true, .min = 0, .max = ADDRESS_MAX},
+	{.name = "size", .type = SCHEMA_INTEGER, .required = true, .min = 1, .max = ADDRESS_MAX},
+	{.name = "page", .type = SCHEMA_INTEGER, .required = true, .min = 1, .max = 1 << 24},
+	{.name = "write", .type = SCHEMA_INTEGER, .required = true, .min = 1, .max = 4096},
+	{0},
+};
+
+static const struct schema boot_fields[] = {
+	{.name = "ready_within", .type = SCHEMA_NUMBER, .min = 0.1, .max = 3600}, /* seconds */
+	{.name = "max_resets", .type = SCHEMA_INTEGER, .min = 1, .max = 1000},
+	{.name = "ready", .type = SCHEMA_STRING}, /* PCRE2 */
+	{.name = "start", .type = SCHEMA_STRING}, /* PCRE2 */
+	{0},
+};
+
+/* What a board type says and a board of rig.conf may say otherwise. */
+#define OF_BOTH                                                                                    \
+	{.name = "transport", .type = SCHEMA_TABLE}, {.name = "hw", .type = SCHEMA_STRING},        \
+		{.name = "boot", .type = SCHEMA_OBJECT, .fields = boot_fields},                    \
+	{                                                                                          \
+		.name = "can", .type = SCHEMA_LIST, .fields = &ability                             \
+	}
+
+static const struct schema type_fields[] = {
+	{.name = "soc", .type = SCHEMA_STRING, .required = true},
+	{.name = "openocd", .type = SCHEMA_OBJECT, .fields = openocd_fields},
+	{.name = "flash", .type = SCHEMA_OBJECT, .required = true, .fields = flash_fields},
+	{.name = "regions", .type = SCHEMA_MAP, .required = true, .fields = &region},
+	{.name = "dut", .type = SCHEMA_MAP, .fields = &any_function},
+	OF_BOTH,
+	{0},
+};
+
+static const struct schema board_fields[] = {
+	{.name = "type", .type = SCHEMA_STRING, .required = true},
+	{.name = "power", .type = SCHEMA_TABLE},
+	{.name = "console", .type = SCHEMA_TABLE},
+	{.name = "probe", .type = SCHEMA_TABLE},
+	{.name = "trigger", .type = SCHEMA_TABLE},
+	{.name = "snapshot", .type = SCHEMA_TABLE},
+	{.name = "images", .type = SCHEMA_OBJECT, .fields = config_image_fields},
+	OF_BOTH,
+	{0},
+};
+
+static const char *const capabilities[] = {
+	"power", "console", "probe", "trigger", "snapshot", "transport"};
+
+static const struct schema bench_fields[] = {
+	{.name = "name", .type = SCHEMA_STRING, .required = true},
+	{.name = "state_dir", .type = SCHEMA_STRING},
+	{.name = "releases", .type = SCHEMA_STRING},
+	{0},
+};
+
+/* --- devices ------------------------------------------------------------------------------- */
+
+static bool offers(json_t *driver, const char *capability)
+{
+	json_t *cap;
+	size_t i;
+
+	json_array_foreach (json_object_get(driver, "caps"), i, cap)
+		if (strcmp(json_string_value(cap), capability) == 0)
+			return true;
+	return false;
+}
+
+static void names_offering(json_t *catalogue, const char *capability, char *text, size_t size)
+{
+	const char *name;
+	json_t *driver;
+	int used = 0;
+
+	*text = '\0';
+	json_object_foreach (catalogue, name, driver)
+		if (offers(driver, capability) && (size_t)used < size)
+			used += snprintf(text + used, size - (size_t)used, " %s", name);
+	if (!*text)
+		snprintf(text, size, " none");
+}
+
+static int check_driver(const struct schema_where *where, json_t *catalogue, const char *capability,
+	json_t *name, const struct lua_data_path *at, struct err *e)
+{
+	const struct lua_data_path path = {at, "driver", 0};
+	const char *word = json_string_value(name), *near;
+	json_t *driver = word ? json_object_get(catalogue, word) : NULL;
+	char known[300];
+
+	if (driver && offers(driver, capability))
+		return 0;
+	names_offering(catalogue, capability, known, sizeof(known));
+	if (!name)
+		return schema_error(where, at, e, "driver is missing; drivers that offer %s:%s",
+			capability, known);
+	if (!word)
+		return schema_error(where, &path, e, "expected the name of a driver");
+	if (driver)
+		return schema_error(where, &path, e,
+			"the driver \"%s\" offers no %s; drivers that do:%s", word, capability,
+			known);
+	near = nearest_key(word, catalogue);
+	if (near)
+		return schema_error(where, &path, e,
+			"there is no driver \"%s\"; did you mean \"%s\"?", word, near);
+	return schema_error(where, &path, e, "there is no driver \"%s\"; drivers that offer %s:%s",
+		word, capability, known);
+}
+
+static enum schema_type option_type(json_t *option)
+{
+	const char *type = json_string_value(json_object_get(option, "type"));
+
+	if (type && strcmp(type, "integer") == 0)
+		return SCHEMA_INTEGER;
+	return type && strcmp(type, "boolean") == 0 ? SCHEMA_BOOLEAN : SCHEMA_STRING;
+}
+
+/* A driver's options as a schema, "driver" among them; the caller frees it. */
+static struct schema *options_schema(json_t *options)
+{
+	struct schema *fields = calloc(json_object_size(options) + 2, sizeof(*fields));
+	const char *name;
+	json_t *option;
+	size_t n = 0;
+
+	if (!fields)
+		return NULL;
+	fields[n++] = (struct schema){.name = "driver", .type = SCHEMA_STRING, .required = true};
+	json_object_foreach (options, name, option)
+		fields[n++] = (struct schema){.name = name,
+			.type = option_type(option),
+			.required = json_is_true(json_object_get(option, "required"))};
+	return fields;
+}
+
+/* Checks one capability's table and gives it with the defaults filled in, as a new reference. */
+static int resolve_device(const struct schema_where *where, json_t *catalogue,
+	const char *capability, json_t *given, json_t **device, struct err *e)
+{
+	const struct lua_data_path at = {NULL, capability, 0};
+	json_t *name = json_object_get(given, "driver"), *options, *option;
+	struct schema *fields;
+	const char *key;
+	int rc = check_driver(where, catalogue, capability, name, &at, e);
+
+	if (rc != 0)
+		return rc;
+	options = json_object_get(json_object_get(catalogue, json_string_value(name)), "options");
+	fields = options_schema(options);
+	if (!fields)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	rc = schema_check(where, fields, given, &at, e);
+	free(fields);
+	if (rc != 0)
+		return rc;
+	*device = json_pack("{sO}", "driver", name);
+	json_object_foreach (options, key, option) {
+		json_t *value = json_object_get(given, key);
+
+		value = value ? value : json_object_get(option, "default");
+		if (value && !json_is_null(value))
+			json_object_set(*device, key, value);
+	}
+	return 0;
+}
+
+/* --- board types --------------------------------------------------------------------------- */
+
+/* What one load of a configuration carries about. */
+struct load {
+	struct lua_data *file;
+	char *dir;  /* of rig.conf */
+	char *data; /* data_dir() */
+	json_t *catalogue;
+	json_t *types;  /* {NAME: board type, with type_file and its devices} */
+	json_t *config; /* the result */
+};
+
+static int check_regions(const struct schema_where *where, json_t *type, struct err *e)
+{
+	json_t *flash = json_object_get(type, "flash"), *regions = json_object_get(type, "regions");
+	json_int_t base = json_integer_value(json_object_get(flash, "base"));
+	json_int_t end = base + json_integer_value(json_object_get(flash, "size"));
+	json_int_t page = json_integer_value(json_object_get(flash, "page"));
+	const struct lua_data_path up = {NULL, "regions", 0};
+	const char *name, *other;
+	json_t *r, *q;
+
+	json_object_foreach (regions, name, r) {
+		const struct lua_data_path path = {&up, name, 0};
+		json_int_t from = json_integer_value(json_array_get(r, 0));
+		json_int_t size = json_integer_value(json_array_get(r, 1));
+
+		if (size <= 0 || from < base || from + size > end)
+			return schema_error(where, &path, e,
+				"expected {base, size} inside the flash, 0x%jx to 0x%jx",
+				(intmax_t)base, (intmax_t)end);
+		if ((from - base) % page != 0 || size % page != 0)
+			return schema_error(where, &path, e,
+				"expected {base, size} in whole pages of %jd bytes",
+				(intmax_t)page);
+		json_object_foreach (regions, other, q) {
+			json_int_t start = json_integer_value(json_array_get(q, 0));
+
+			if (q != r && start >= from && start < from + size)
+				return schema_error(where, &path, e, "overlaps with %s", other);
+		}
+	}
+	return 0;
+}
+
+/* A map of functions as the list of their names. */
+static json_t *function_names(json_t *dut)
+{
+	json_t *names = json_array(), *value;
+	const char *name;
+
+	json_object_foreach (dut, name, value)
+		json_array_append_new(names, json_string(name));
+	return names;
+}
+
+static int check_type(
+	const struct load *l, const struct lua_data *data, json_t **type, struct err *e)
+{
+	const struct schema_where where = {data, &data->blocks[0]};
+	json_t *given = data->blocks[0].value, *transport, *device = NULL;
+	int rc = schema_check(&where, type_fields, given, NULL, e);
+
+	if (rc == 0)
+		rc = check_regions(&where, given, e);
+	transport = json_object_get(given, "transport");
+	if (rc == 0 && transport)
+		rc = resolve_device(&where, l->catalogue, "transport", transport, &device, e);
+	if (rc != 0)
+		return rc;
+	*type = json_pack("{s{si si} s[]}", "boot", "ready_within", READY_WITHIN_S, "max_resets",
+		MAX_RESETS, "can");
+	json_object_update_recursive(*type, given);
+	json_object_del(*type, "transport");
+	json_object_set_new(
+		*type, "devices", device ? json_pack("{so}", "transport", device) : json_object());
+	json_object_set_new(*type, "dut", function_names(json_object_get(given, "dut")));
+	return 0;
+}
+
+static int read_type(const struct load *l, const char *path, json_t **type, struct err *e)
+{
+	const char *const roots[] = {l->dir, l->data, NULL};
+	struct lua_data *data;
+	char *abs;
+	int rc = lua_data_load(path, NULL, roots, &data, e);
+
+	if (rc != 0)
+		return rc;
+	rc = check_type(l, data, type, e);
+	lua_data_destroy(data);
+	if (rc != 0)
+		return rc;
+	rc = config_absolute(path, &abs, e);
+	if (rc != 0) {
+		json_decref(*type);
+		return rc;
+	}
+	json_object_set_new(*type, "type_file", json_string(abs));
+	free(abs);
+	return 0;
+}
+
+/* The board type of that name, borrowed from l->types. */
+static int find_type(struct load *l, const struct schema_where *where, const char *name,
+	json_t **type, struct err *e)
+{
+	const struct lua_data_path at = {NULL, "type", 0};
+	const char *const dirs[] = {l->dir, l->data};
+	int rc = 1;
+
+	*type = json_object_get(l->types, name);
+	if (*type)
+		return 0;
+	if (strchr(name, '/') || name[0] == '.')
+		return schema_error(where, &at, e, "\"%s\" is no name of a board type", name);
+	for (size_t i = 0; rc == 1 && i < sizeof(dirs) / sizeof(*dirs); i++) {
+		char *path = NULL;
+
+		if (asprintf(&path, "%s/boards/%s.lua", dirs[i], name) < 0)
+			return err_set(e, ERR_NOMEM, "out of memory");
+		if (access(path, F_OK) == 0)
+			rc = read_type(l, path, type, e);
+		free(path);
+	}
+	if (rc == 1)
+		return schema_error(where, &at, e,
+			"there is no board type \"%s\": neither %s/boards/%s.lua nor "
+			"%s/boards/%s.lua",
+			name, l->dir, name, l->data, name);
+	if (rc == 0)
+		json_object_set_new(l->types, name, *type);
+	return rc;
+}
+
+/* --- boards -------------------------------------------------------------------------------- */
+
+/* A board's name is a folder's, and part of a command line. */
+static bool is_board_name(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+
+	return *name && *name != '.' && *name != '-' && strlen(name) <= 64 &&
+	       name[strspn(name, letters)] == '\0';
+}
+
+static int resolve_devices(const struct load *l, const struct schema_where *where, json_t *given,
+	json_t *devices, struct err *e)
+{
+	for (size_t i = 0; i < sizeof(capabilities) / sizeof(*capabilities); i++) {
+		json_t *table = json_object_get(given, capabilities[i]), *device;
+		int rc;
+
+		if (!table)
+			continue;
+		rc = resolve_device(where, l->catalogue, capabilities[i], table, &device, e);
+		if (rc != 0)
+			return rc;
+		json_object_set_new(devices, capabilities[i], device);
+	}
+	return 0;
+}
+
+/* The board without its images and own devices: its type, and what rig.conf says otherwise. */
+static json_t *merge(const struct load *l, const struct lua_data_block *b, json_t *type)
+{
+	static const char *const overrides[] = {"hw", "can"};
+	json_t *board = json_deep_copy(type);
+
+	if (!board)
+		return NULL;
+	json_object_set_new(board, "name", json_string(b->which));
+	json_object_set(board, "type", json_object_get(b->value, "type"));
+	json_object_set(board, "state_dir", json_object_get(l->config, "state_dir"));
+	json_object_update(json_object_get(board, "boot"), json_object_get(b->value, "boot"));
+	for (size_t i = 0; i < sizeof(overrides) / sizeof(*overrides); i++) {
+		json_t *value = json_object_get(b->value, overrides[i]);
+
+		if (value)
+			json_object_set(board, overrides[i], value);
+	}
+	return board;
+}
+
+/*
+ * Which device an entry names: the driver, and of its options those that say which of several.
+ * NULL when none of them does, as with a device that follows from the board's name.
+ */
+static json_t *identity(json_t *device)
+{
+	static const struct {
+		const char *name;
+		bool suffices; /* alone it says nothing: channel 1 of what? */
+	} options[] = {{"serial", true}, {"usb_serial", true}, {"usb_path", true}, {"path", true},
+		{"port", true}, {"dir", true}, {"socket", true}, {"chip", true}, {"line", false},
+		{"channel", false}, {"interface", false}};
+	json_t *id = json_pack("{sO}", "driver", json_object_get(device, "driver"));
+	bool suffices = false;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		json_t *value = json_object_get(device, options[i].name);
+
+		if (value) {
+			json_object_set(id, options[i].name, value);
+			suffices = suffices || options[i].suffices;
+		}
+	}
+	if (suffices)
+		return id;
+	json_decref(id);
+	return NULL;
+}
+
+static const char *shares_device(json_t *devices, json_t *id)
+{
+	const char *capability;
+	json_t *device;
+
+	json_object_foreach (devices, capability, device) {
+		json_t *other = identity(device);
+		bool same = other && json_equal(id, other);
+
+		json_decref(other);
+		if (same)
+			return capability;
+	}
+	return NULL;
+}
+
+static int check_conflicts(
+	const struct load *l, const struct schema_where *where, json_t *board, struct err *e)
+{
+	const char *capability, *name;
+	json_t *device, *other;
+
+	json_object_foreach (json_object_get(board, "devices"), capability, device) {
+		const struct lua_data_path at = {NULL, capability, 0};
+		json_t *id = identity(device);
+
+		json_object_foreach (json_object_get(l->config, "boards"), name, other) {
+			const char *theirs =
+				id ? shares_device(json_object_get(other, "devices"), id) : NULL;
+
+			if (theirs) {
+				json_decref(id);
+				return schema_error(where, &at, e,
+					"this is the device that board \"%s\" has as %s", name,
+					theirs);
+			}
+		}
+		json_decref(id);
+	}
+	return 0;
+}
+
+static int add_board(struct load *l, const struct lua_data_block *b, struct err *e)
+{
+	const struct schema_where where = {l->file, b};
+	json_t *boards = json_object_get(l->config, "boards"), *type, *board, *images;
+	int rc = schema_check(&where, board_fields, b->value, NULL, e);
+
+	if (rc != 0)
+		return rc;
+	if (!is_board_name(b->which))
+		return schema_error(&where, NULL, e,
+			"a board's name is made of letters, digits, '.', '_' and '-', at most 64, "
+			"and begins with a letter or digit");
+	if (json_object_get(boards, b->which))
+		return schema_error(&where, NULL, e, "there is a board of that name already");
+	rc = find_type(l, &where, json_string_value(json_object_get(b->value, "type")), &type, e);
+	if (rc != 0)
+		return rc;
+	board = merge(l, b, type);
+	if (!board)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	rc = resolve_devices(l, &where, b->value, json_object_get(board, "devices"), e);
+	if (rc == 0)
+		rc = config_images(
+			&where, l->dir, json_object_get(b->value, "images"), NULL, &images, e);
+	if (rc == 0) {
+		json_object_set_new(board, "images", images);
+		rc = check_conflicts(l, &where, board, e);
+	}
+	if (rc == 0)
+		json_object_set(boards, b->which, board);
+	json_decref(board);
+	return rc;
+}
+
+/* --- the bench ----------------------------------------------------------------------------- */
+
+static const struct lua_data_call calls[] = {{"bench", false}, {"board", true}, {NULL, false}};
+
+static int set_bench(struct load *l, const struct lua_data_block *b, struct err *e)
+{
+	const struct schema_where where = {l->file, b};
+	const char *state_dir, *releases;
+	int rc = schema_check(&where, bench_fields, b->value, NULL, e);
+
+	if (rc != 0)
+		return rc;
+	if (json_object_get(l->config, "name"))
+		return schema_error(&where, NULL, e, "a second bench; there is one per file");
+	state_dir = json_string_value(json_object_get(b->value, "state_dir"));
+	releases = json_string_value(json_object_get(b->value, "releases"));
+	json_object_set(l->config, "name", json_object_get(b->value, "name"));
+	json_object_set_new(
+		l->config, "state_dir", config_resolved(l->dir, state_dir ? state_dir : STATE_DIR));
+	json_object_set_new(
+		l->config, "releases", releases ? config_resolved(l->dir, releases) : json_null());
+	json_object_set_new(l->config, "boards", json_object());
+	return 0;
+}
+
+static int load_blocks(struct load *l, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < l->file->count; i++)
+		if (strcmp(l->file->blocks[i].call, "bench") == 0)
+			rc = set_bench(l, &l->file->blocks[i], e);
+	if (rc == 0 && !json_object_get(l->config, "name"))
+		return err_set(e, ERR_CONFIG, "%s: bench { name = ... } is missing", l->file->file);
+	for (size_t i = 0; rc == 0 && i < l->file->count; i++)
+		if (strcmp(l->file->blocks[i].call, "board") == 0)
+			rc = add_board(l, &l->file->blocks[i], e);
+	return rc;
+}
+
+int config_load(const char *path, json_t *catalogue, json_t **config, struct err *e)
+{
+	struct load l = {.catalogue = catalogue};
+	char *abs;
+	int rc = config_absolute(path, &abs, e);
+
+	if (rc != 0)
+		return rc;
+	l.dir = config_folder_of(abs);
+	l.data = data_dir();
+	l.types = json_object();
+	l.config = json_pack("{ss}", "file", abs);
+	if (!l.dir || !l.data || !l.types || !l.config) {
+		rc = err_set(e, ERR_NOMEM, "out of memory");
+	} else {
+		const char *const roots[] = {l.dir, l.data, NULL};
+
+		rc = lua_data_load(path, calls, roots, &l.file, e);
+		if (rc == 0)
+			rc = load_blocks(&l, e);
+	}
+	if (rc == 0)
+		*config = json_incref(l.config);
+	lua_data_destroy(l.file);
+	json_decref(l.types);
+	json_decref(l.config);
+	free(l.dir);
+	free(l.data);
+	free(abs);
+	return rc;
+}
