@@ -1,0 +1,417 @@
+#include "runs.h"
+
+#include "err.h"
+#include "journal.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TAIL_BYTES 65536 /* in which a journal's last record is looked for first */
+
+static const char *str(json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+char *runs_path(const char *state_dir, const char *id, const char *file)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s/%s%s%s", state_dir, id, file ? "/" : "", file ? file : "") < 0)
+		return NULL;
+	return path;
+}
+
+/* --- making one ---------------------------------------------------------------------------- */
+
+static int make_folders(const char *path, struct err *e)
+{
+	char *part = strdup(path);
+	int rc = 0;
+
+	if (!part)
+		return err_set(e, ERR_NOMEM, "%s: out of memory", path);
+	for (char *p = part + 1; rc == 0 && *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(part, 0755) != 0 && errno != EEXIST)
+			rc = err_errno(e, ERR_IO, errno, "%s", part);
+		*p = '/';
+	}
+	if (rc == 0 && mkdir(part, 0755) != 0 && errno != EEXIST)
+		rc = err_errno(e, ERR_IO, errno, "%s", part);
+	free(part);
+	return rc;
+}
+
+/* "scenarios/upgrade_matrix.lua" as "upgrade-matrix". */
+static void short_name(const char *scenario, char *name, size_t size)
+{
+	const char *slash = strrchr(scenario, '/'), *from = slash ? slash + 1 : scenario;
+	size_t n = strlen(from);
+
+	if (n > 4 && strcmp(from + n - 4, ".lua") == 0)
+		n -= 4;
+	snprintf(name, size, "%.*s", (int)(n < INT_MAX ? n : INT_MAX), from);
+	for (char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && *p != '.')
+			*p = '-';
+	if (!*name || *name == '.')
+		snprintf(name, size, "run");
+}
+
+static int format_id(const char *name, char *id, size_t size)
+{
+	time_t now = time(NULL);
+	char when[32];
+	uint16_t salt;
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", &tm);
+	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
+		return -1;
+	snprintf(id, size, "%s-%s-%04x", when, name, salt);
+	return 0;
+}
+
+int runs_create(const char *state_dir, const char *scenario, char **id, struct err *e)
+{
+	char name[64], text[128];
+	int rc = make_folders(state_dir, e), tries = 100;
+
+	if (rc != 0)
+		return rc;
+	short_name(scenario, name, sizeof(name));
+	while (tries-- > 0) {
+		char *path;
+
+		if (format_id(name, text, sizeof(text)) != 0)
+			return err_errno(e, ERR_IO, errno, "random numbers");
+		path = runs_path(state_dir, text, NULL);
+		rc = path ? mkdir(path, 0755) : -1;
+		if (rc != 0 && path && errno != EEXIST)
+			tries = 0;
+		if (rc != 0)
+			err_errno(e, path ? ERR_IO : ERR_NOMEM, errno, "%s/%s", state_dir, text);
+		free(path);
+		if (rc == 0) {
+			*id = strdup(text);
+			return *id ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+		}
+	}
+	return -(int)e->code;
+}
+
+/* --- one run, from its journal ------------------------------------------------------------- */
+
+/* What a pass over a journal leaves. */
+struct digest {
+	json_t *run, *end, *last; /* records, or NULL */
+	json_t *totals;           /* counted, for a run that has no end */
+};
+
+static void count(json_t *totals, const char *what)
+{
+	json_object_set_new(
+		totals, what, json_integer(json_integer_value(json_object_get(totals, what)) + 1));
+}
+
+static void keep(json_t **slot, json_t *record)
+{
+	json_decref(*slot);
+	*slot = json_incref(record);
+}
+
+static int digest_record(void *arg, json_t *record, struct err *e)
+{
+	struct digest *d = arg;
+	const char *kind = str(record, "kind"), *verdict = str(record, "verdict");
+
+	(void)e;
+	keep(&d->last, record);
+	if (strcmp(kind, "run") == 0 && !d->run)
+		keep(&d->run, record);
+	else if (strcmp(kind, "end") == 0)
+		keep(&d->end, record);
+	else if (strcmp(kind, "plan") == 0)
+		json_object_set_new(d->totals, "items",
+			json_integer(
+				(json_int_t)json_array_size(json_object_get(record, "items"))));
+	else if (strcmp(kind, "verdict") == 0)
+		count(d->totals, "trials");
+	else if (strcmp(kind, "cut") == 0 && json_is_integer(json_object_get(record, "landed")))
+		count(d->totals, "cuts");
+	else if (strcmp(kind, "item-end") == 0)
+		count(d->totals, str(record, "skipped") ? "skipped" : verdict ? verdict : "error");
+	return 0;
+}
+
+static void digest_finish(struct digest *d)
+{
+	json_decref(d->run);
+	json_decref(d->end);
+	json_decref(d->last);
+	json_decref(d->totals);
+}
+
+/* The last record, when it is an "end" that a look at the file's tail finds; else NULL. */
+static json_t *peek_end(const char *path)
+{
+	char tail[TAIL_BYTES];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
+	off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+	ssize_t n = size > 0 ? pread(fd, tail, sizeof(tail), from) : -1;
+	json_t *record;
+	char *start;
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 2 || tail[n - 1] != '\n')
+		return NULL;
+	start = memrchr(tail, '\n', (size_t)n - 1);
+	if (!start && from > 0)
+		return NULL;
+	start = start ? start + 1 : tail;
+	record = json_loadb(start, (size_t)(tail + n - start), 0, NULL);
+	if (str(record, "kind") && strcmp(str(record, "kind"), "end") == 0)
+		return record;
+	json_decref(record);
+	return NULL;
+}
+
+static int first_record(void *arg, json_t *record, struct err *e)
+{
+	(void)digest_record(arg, record, e);
+	return 1;
+}
+
+/* Reads no more of a journal than its ends where that says it all. */
+static int digest(const char *path, struct digest *d, struct err *e)
+{
+	int rc;
+
+	d->totals = json_object();
+	d->end = peek_end(path);
+	rc = journal_read(path, 1, d->end ? first_record : digest_record, d, NULL, e);
+	if (d->end)
+		keep(&d->last, d->end);
+	return rc < 0 ? rc : 0;
+}
+
+/* Seconds between two records, by the monotonic clock, which a resumed run starts anew. */
+static json_t *seconds_between(json_t *from, json_t *to)
+{
+	json_int_t ns = json_integer_value(json_object_get(to, "t_mono_ns")) -
+			json_integer_value(json_object_get(from, "t_mono_ns"));
+
+	return json_real(ns > 0 ? (double)(ns / 1000000) / 1000 : 0);
+}
+
+static json_t *board_names(json_t *run)
+{
+	json_t *names = json_array(), *board;
+	size_t i;
+
+	json_array_foreach (json_object_get(run, "boards"), i, board)
+		json_array_append(
+			names, json_is_string(board) ? board : json_object_get(board, "name"));
+	return names;
+}
+
+static json_t *make_info(const char *id, const char *path)
+{
+	struct digest d = {0};
+	struct err e;
+	bool damaged = digest(path, &d, &e) != 0, live = !damaged && journal_is_live(path);
+	const char *state = damaged ? "unreadable" : live ? "running" : d.end ? "finished" : "died";
+	const char *verdict = str(d.end, "verdict"), *reason = str(d.end, "text");
+	json_t *totals = json_object_get(d.end, "totals"), *info;
+
+	if (live)
+		verdict = NULL;
+	else if (damaged || !verdict)
+		verdict = "error";
+	if (!reason)
+		reason = damaged ? e.msg
+			 : live  ? "running"
+			 : d.end ? str(d.end, "reason")
+				 : "the run died: its journal has no end";
+	info = json_pack("{ss ss? ss ss? ss? ss? so so sO ss?}", "id", id, "scenario",
+		str(json_object_get(d.run, "scenario"), "name"), "state", state, "verdict", verdict,
+		"started", str(d.run, "t_wall"), "ended", live ? NULL : str(d.last, "t_wall"),
+		"seconds", seconds_between(d.run, d.last), "boards", board_names(d.run), "totals",
+		totals ? totals : d.totals, "reason", reason);
+	digest_finish(&d);
+	return info;
+}
+
+int runs_info(const char *state_dir, const char *id, json_t **info, struct err *e)
+{
+	char *folder, *path;
+	int rc = 0;
+
+	if (!*id || *id == '.' || strchr(id, '/'))
+		return err_set(e, ERR_USAGE, "there is no run \"%s\"", id);
+	folder = runs_path(state_dir, id, NULL);
+	path = runs_path(state_dir, id, JOURNAL_FILE);
+	*info = NULL;
+	if (folder && path && access(folder, F_OK) != 0)
+		rc = err_set(e, ERR_USAGE, "there is no run \"%s\"", id);
+	else if (!folder || !path || !(*info = make_info(id, path)))
+		rc = err_set(e, ERR_NOMEM, "out of memory");
+	free(folder);
+	free(path);
+	return rc;
+}
+
+/* --- all of them --------------------------------------------------------------------------- */
+
+/* A folder of a run begins with its time; others may lie about. */
+static int is_run(const struct dirent *entry)
+{
+	const char *name = entry->d_name;
+
+	return strlen(name) > 16 && strspn(name, "0123456789") == 8 && name[8] == '-' &&
+	       strspn(name + 9, "0123456789") == 6 && name[15] == '-';
+}
+
+/* The ids, the oldest first; the caller frees them with free_ids(). Negative on error. */
+static int list_ids(const char *state_dir, struct dirent ***ids, struct err *e)
+{
+	int n = scandir(state_dir, ids, is_run, alphasort);
+
+	if (n >= 0)
+		return n;
+	*ids = NULL;
+	return errno == ENOENT ? 0 : err_errno(e, ERR_IO, errno, "%s", state_dir);
+}
+
+static void free_ids(struct dirent **ids, int n)
+{
+	for (int i = 0; i < n; i++)
+		free(ids[i]);
+	free(ids);
+}
+
+int runs_list(const char *state_dir, json_t **runs, struct err *e)
+{
+	struct dirent **ids;
+	int n = list_ids(state_dir, &ids, e), rc = n < 0 ? n : 0;
+
+	if (rc != 0)
+		return rc;
+	*runs = json_array();
+	for (int i = 0; rc == 0 && i < n; i++) {
+		json_t *info;
+
+		rc = runs_info(state_dir, ids[i]->d_name, &info, e);
+		if (rc == 0)
+			json_array_append_new(*runs, info);
+	}
+	free_ids(ids, n);
+	if (rc != 0)
+		json_decref(*runs);
+	return rc;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+int runs_find(const char *state_dir, const char *prefix, char **id, struct err *e)
+{
+	struct dirent **ids;
+	int n = list_ids(state_dir, &ids, e), found = -1, matches = 0, rc = 0;
+	char names[400] = "";
+	size_t used = 0;
+
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		const char *name = ids[i]->d_name;
+		bool last = strcmp(prefix, "last") == 0 && i == n - 1;
+
+		if (strcmp(name, prefix) == 0 || last) {
+			found = i;
+			matches = 1;
+			break;
+		}
+		if (!*prefix ||
+			(strncmp(name, prefix, strlen(prefix)) != 0 && !ends_with(name, prefix)))
+			continue;
+		found = i;
+		matches++;
+		if (used < sizeof(names))
+			used += (size_t)snprintf(names + used, sizeof(names) - used, " %s", name);
+	}
+	if (matches == 1)
+		*id = strdup(ids[found]->d_name);
+	if (matches == 0)
+		rc = err_set(e, ERR_USAGE, "there is no run \"%s\" in %s", prefix, state_dir);
+	else if (matches > 1)
+		rc = err_set(e, ERR_USAGE, "\"%s\" is more than one run:%s", prefix, names);
+	else if (!*id)
+		rc = err_set(e, ERR_NOMEM, "out of memory");
+	free_ids(ids, n);
+	return rc;
+}
+
+/* --- clearing away ------------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	(void)kind;
+	(void)ftw;
+	return remove(path);
+}
+
+static bool is_running(const char *state_dir, const char *id)
+{
+	char *journal = runs_path(state_dir, id, JOURNAL_FILE);
+	bool live = !journal || journal_is_live(journal);
+
+	free(journal);
+	return live;
+}
+
+int runs_prune(const char *state_dir, unsigned keep_count, struct err *e)
+{
+	struct dirent **ids;
+	int n = list_ids(state_dir, &ids, e), rc = n < 0 ? n : 0;
+	unsigned ended = 0;
+
+	for (int i = n - 1; rc == 0 && i >= 0; i--) {
+		char *path;
+
+		if (is_running(state_dir, ids[i]->d_name) || ended++ < keep_count)
+			continue;
+		path = runs_path(state_dir, ids[i]->d_name, NULL);
+		if (!path)
+			rc = err_set(e, ERR_NOMEM, "out of memory");
+		else if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0)
+			rc = err_errno(e, ERR_IO, errno, "%s", path);
+		free(path);
+	}
+	if (n >= 0)
+		free_ids(ids, n);
+	return rc;
+}
