@@ -1,0 +1,354 @@
+/*
+ * From open to an open board: the lock, a dirty board's devices made safe, every device opened.
+ */
+#include "keeper_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define DEVICE_WITHIN_MS 30000
+
+/* Whether a driver offers a capability. */
+static bool offers(const struct driver *d, enum cap cap)
+{
+	const void *const ops[CAP_COUNT] = {
+		[CAP_POWER] = d->power,
+		[CAP_CONSOLE] = d->console,
+		[CAP_TRIGGER] = d->trigger,
+		[CAP_PROBE] = d->probe,
+		[CAP_TRANSPORT] = d->transport,
+		[CAP_SNAPSHOT] = d->snapshot,
+	};
+
+	return ops[cap] != NULL;
+}
+
+/* Driver events are the slot's; arg is the slot. */
+static void console_in(void *arg, const char *data, size_t len)
+{
+	struct slot *slot = arg;
+	uint64_t t_read_ns = uv_hrtime();
+
+	if (slot->keeper->console)
+		console_input(slot->keeper->console, data, len, t_read_ns);
+}
+
+static void event(void *arg, const char *name, json_t *fields)
+{
+	struct slot *slot = arg;
+	struct keeper *k = slot->keeper;
+	const char *reason = json_string_value(json_object_get(fields, "reason"));
+
+	if (strcmp(name, "trigger") == 0) {
+		cut_engine_fired(k, fields);
+		return;
+	}
+	if (strcmp(name, "lost") == 0)
+		snprintf(slot->lost, sizeof(slot->lost), "%s", reason ? reason : "it went away");
+	if (!fields)
+		fields = json_object();
+	json_object_set_new(fields, "device", json_string(keeper_cap_name(slot->cap)));
+	keeper_notify(k, name, fields);
+}
+
+static int find_driver(struct keeper *k, struct slot *slot, json_t *options, struct err *e)
+{
+	const char *cap = keeper_cap_name(slot->cap);
+	const char *name = json_string_value(json_object_get(options, "driver"));
+
+	if (!name)
+		return err_set(e, ERR_CONFIG, "%s: no driver is named", cap);
+	slot->driver = k->options.find_driver(name);
+	if (!slot->driver)
+		return err_set(e, ERR_CONFIG, "%s: there is no driver \"%.100s\"", cap, name);
+	if (!offers(slot->driver, slot->cap))
+		return err_set(e, ERR_CONFIG, "%s: the driver %s does not offer it", cap, name);
+	if (slot->driver->needs_console && !k->console)
+		return err_set(e, ERR_CONFIG, "%s (%s): it needs a console, and the board has none",
+			cap, name);
+	return 0;
+}
+
+static int create_device(struct keeper *k, struct slot *slot, json_t *options, struct err *e)
+{
+	int code = find_driver(k, slot, options, e);
+
+	if (code)
+		return code;
+	slot->env = (struct driver_env){
+		.loop = &k->loop,
+		.board = k->name,
+		.capability = keeper_cap_name(slot->cap),
+		.board_dir = k->board_dir,
+		.log_dir = k->log_dir,
+		.board_conf = k->board,
+		.console = slot->driver->needs_console ? console_port(k->console) : NULL,
+		.console_in = slot->cap == CAP_CONSOLE ? console_in : NULL,
+		.event = event,
+		.arg = slot,
+	};
+	slot->dev = slot->driver->create(&slot->env, options, e);
+	if (slot->dev)
+		return 0;
+	keeper_prefix(k, slot, e);
+	return -(int)e->code;
+}
+
+static void write_console(void *arg, const char *data, size_t len, struct op *op)
+{
+	struct keeper *k = arg;
+	struct slot *slot = keeper_slot(k, CAP_CONSOLE);
+
+	if (slot->lost[0])
+		op_failf(op, ERR_BENCH, "console: lost: %s", slot->lost);
+	else
+		slot->driver->console->write(slot->dev, data, len, op);
+}
+
+static int create_console(struct keeper *k, struct err *e)
+{
+	char path[PATH_MAX + 256];
+	struct console_conf conf = {
+		.log_path = path,
+		/* until the power device says so, bytes count: a board without one is on */
+		.powered = true,
+		.write = write_console,
+		.follow = keeper_follow,
+		.arg = k,
+	};
+
+	snprintf(path, sizeof(path), "%s/console-%s.log", k->log_dir, k->name);
+	return console_create(&conf, &k->console, e);
+}
+
+static int create_devices(struct keeper *k, struct err *e)
+{
+	json_t *devices = json_object_get(k->board, "devices"), *options;
+	const char *name;
+	int code = 0;
+
+	json_object_foreach (devices, name, options) {
+		enum cap cap = CAP_POWER;
+
+		while (cap < CAP_COUNT && strcmp(keeper_cap_name(cap), name) != 0)
+			cap++;
+		if (cap == CAP_COUNT)
+			return err_set(e, ERR_CONFIG, "there is no capability \"%.100s\"", name);
+	}
+	if (json_object_get(devices, "console"))
+		code = create_console(k, e);
+	for (enum cap cap = CAP_POWER; cap < CAP_COUNT && !code; cap++) {
+		options = json_object_get(devices, keeper_cap_name(cap));
+		if (options)
+			code = create_device(k, &k->slots[cap], options, e);
+	}
+	return code;
+}
+
+/* --- the steps, in their order ---------------------------------------------------------------- */
+
+static void failed(struct keeper *k, const struct err *e)
+{
+	if (k->open_failed.code == ERR_NONE)
+		k->open_failed = *e;
+	keeper_make_safe(k, "it could not be opened");
+}
+
+static void power_known(void *arg, const struct err *e, json_t *result)
+{
+	struct keeper *k = arg;
+	struct err bad;
+
+	if (k->open_failed.code != ERR_NONE)
+		return; /* cancelled: its end is under way */
+	if (e) {
+		bad = *e;
+		keeper_prefix(k, &k->slots[CAP_POWER], &bad);
+		failed(k, &bad);
+		return;
+	}
+	keeper_power_learn(k, json_is_true(json_object_get(result, "on")), "off");
+	keeper_opened(k);
+}
+
+static void all_open(struct keeper *k)
+{
+	if (k->slots[CAP_POWER].dev)
+		keeper_power_ask(k, DEVICE_WITHIN_MS, &k->open_step, power_known, k);
+	else
+		keeper_opened(k);
+}
+
+static void open_next(struct keeper *k);
+
+static void device_open(void *arg, const struct err *e, json_t *result)
+{
+	struct slot *slot = arg;
+	struct keeper *k = slot->keeper;
+	struct err bad;
+
+	(void)result;
+	k->open_step = NULL;
+	if (k->open_failed.code != ERR_NONE)
+		return;
+	if (e) {
+		bad = *e;
+		keeper_prefix(k, slot, &bad);
+		failed(k, &bad);
+		return;
+	}
+	slot->opened = true;
+	k->opening++;
+	open_next(k);
+}
+
+static void open_next(struct keeper *k)
+{
+	struct slot *slot;
+	struct op *op;
+
+	while (k->opening < CAP_COUNT && !k->slots[k->opening].dev)
+		k->opening++;
+	if (k->opening < CAP_COUNT) {
+		slot = &k->slots[k->opening];
+		slot->tried = true;
+		op = keeper_op(k, "open", DEVICE_WITHIN_MS, &k->open_step, device_open, slot);
+		slot->driver->open(slot->dev, op);
+	} else if (k->was_dirty) {
+		keeper_make_safe(k, k->made_safe);
+	} else {
+		all_open(k);
+	}
+}
+
+void keeper_open_go_on(struct keeper *k)
+{
+	k->was_dirty = false;
+	all_open(k);
+}
+
+static void open_cancelled(struct op *op, void *arg)
+{
+	struct operation *o = arg;
+	struct keeper *k = o->keeper;
+	struct op *step = k->open_step;
+	struct err why;
+
+	(void)op;
+	k->open = NULL;
+	err_set(&why, ERR_CANCELLED, "open was given up");
+	if (k->open_failed.code == ERR_NONE)
+		k->open_failed = why;
+	if (step)
+		op_cancel(step, &why);
+	keeper_make_safe(k, "open was given up");
+}
+
+static int copy_folder(char *to, const json_t *from, const char *name, struct err *e)
+{
+	const char *path = json_string_value(from);
+
+	if (!path || path[0] != '/' || strlen(path) >= PATH_MAX - 300)
+		return err_set(e, ERR_USAGE, "open: %s is an absolute path", name);
+	memcpy(to, path, strlen(path) + 1);
+	return 0;
+}
+
+static int take_params(struct keeper *k, json_t *params, struct err *e)
+{
+	json_t *board = json_object_get(params, "board");
+	const char *name = json_string_value(json_object_get(board, "name"));
+	char state_dir[PATH_MAX];
+	int code;
+
+	if (!name || !json_is_object(json_object_get(board, "devices")))
+		return err_set(e, ERR_USAGE, "open: \"board\" needs \"name\" and \"devices\"");
+	code = copy_folder(state_dir, json_object_get(board, "state_dir"), "board.state_dir", e);
+	if (!code)
+		code = copy_folder(k->log_dir, json_object_get(params, "log_dir"), "log_dir", e);
+	if (!code)
+		code = lock_board_dir(state_dir, name, true, k->board_dir, sizeof(k->board_dir), e);
+	if (!code && mkdir(k->log_dir, 0755) != 0 && errno != EEXIST)
+		code = err_errno(e, ERR_IO, errno, "log_dir %s", k->log_dir);
+	if (code)
+		return code;
+	k->board = json_deep_copy(board);
+	k->owner = json_deep_copy(json_object_get(params, "owner"));
+	k->name = json_string_value(json_object_get(k->board, "name"));
+	k->state_dir = json_string_value(json_object_get(k->board, "state_dir"));
+	k->hand = json_is_true(json_object_get(params, "hand"));
+	k->implicit = json_is_true(json_object_get(params, "implicit"));
+	return 0;
+}
+
+static const char *field(const json_t *object, const char *name)
+{
+	const char *value = json_string_value(json_object_get(object, name));
+
+	return value ? value : "?";
+}
+
+static int take_lock(struct keeper *k, struct err *e)
+{
+	enum lock_state state;
+	json_t *left = NULL, *text = NULL;
+	int code;
+
+	code = lock_take(k->state_dir, k->name, k->owner, k->expires[0] ? k->expires : NULL,
+		&k->lock, &left, e);
+	if (code)
+		return code;
+	if (left) {
+		k->was_dirty = true;
+		snprintf(k->made_safe, sizeof(k->made_safe),
+			"its keeper was killed (%.100s by %.60s@%.60s, pid %d)",
+			field(left, "what"), field(left, "user"), field(left, "host"),
+			(int)json_integer_value(json_object_get(left, "pid")));
+		json_decref(left);
+	}
+	code = lock_look(k->state_dir, k->name, &state, &text, e);
+	if (!code && state == LOCK_QUARANTINED)
+		code = err_set(e, ERR_BENCH,
+			"board %s is quarantined since %s: %s. When that is mended: rig unlock %s",
+			k->name, field(text, "since"), field(text, "reason"), k->name);
+	json_decref(text);
+	if (code)
+		lock_release(k->lock, !k->was_dirty, &(struct err){0});
+	if (code)
+		k->lock = NULL;
+	return code;
+}
+
+void keeper_open(struct operation *o, json_t *params)
+{
+	struct keeper *k = o->keeper;
+	json_t *ttl = json_object_get(params, "ttl_ms");
+	struct err e;
+	int code;
+
+	k->state = KEEPER_OPENING;
+	k->open = o;
+	code = take_params(k, params, &e);
+	if (!code) {
+		keeper_set_expiry(k, json_is_integer(ttl) ? (uint64_t)json_integer_value(ttl) : 0);
+		code = take_lock(k, &e);
+	}
+	if (code) {
+		k->open_failed = e;
+		keeper_open_failed(k);
+		return;
+	}
+	code = create_devices(k, &e);
+	if (code) {
+		if (!strstr(e.msg, k->name))
+			keeper_prefix(k, NULL, &e);
+		k->open_failed = e;
+		keeper_open_failed(k);
+		return;
+	}
+	op_on_cancel(o->op, open_cancelled, o);
+	open_next(k);
+}

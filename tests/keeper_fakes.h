@@ -1,0 +1,334 @@
+/*
+ * For tests of the keeper: devices that do what their options say, and write down what was asked
+ * of them, a line each, in <board_dir>/fake.log. They live in the keeper's process.
+ *
+ * What is written to the fake console comes back from it, so that a test decides what the DUT says;
+ * "late:" before it keeps it until the console is drained. The fake probe's commands make things
+ * happen that come from outside: "fire", "fire gone", "lost", "hang".
+ */
+#ifndef TESTS_KEEPER_FAKES_H
+#define TESTS_KEEPER_FAKES_H
+
+#include "../drivers/driver.h"
+#include "../rig/lock.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct fake {
+	struct device dev;
+	struct driver_env env;
+	json_t *options;
+	bool opened;
+	uv_timer_t timer; /* between a switch and its end */
+	struct op *op;    /* waits for the timer, or hangs */
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+static bool fake_power_on;        /* the DUT's power */
+static struct fake *fake_trigger; /* whose event a probe's command is */
+static char fake_late[4096];
+
+static inline void fake_log(const struct fake *f, const char *what)
+{
+	char path[4096], line[512];
+	int fd, n;
+
+	snprintf(path, sizeof(path), "%s/fake.log", f->env.board_dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	n = snprintf(line, sizeof(line), "%s %s\n", f->env.capability, what);
+	if (write(fd, line, (size_t)n) != n)
+		abort();
+	close(fd);
+}
+
+static inline bool fake_option(const struct fake *f, const char *name)
+{
+	return json_is_true(json_object_get(f->options, name));
+}
+
+static inline void fake_forget(struct op *op, void *arg)
+{
+	struct fake *f = arg;
+
+	(void)op;
+	fake_log(f, "cancelled");
+	uv_timer_stop(&f->timer);
+	f->op = NULL;
+}
+
+static inline void fake_waited(uv_timer_t *timer)
+{
+	struct fake *f = timer->data;
+	struct op *op = f->op;
+
+	f->op = NULL;
+	op_done(op, NULL);
+}
+
+/* Completes op, now or after the option's milliseconds; 0 means never. */
+static inline void fake_complete(struct fake *f, const char *option, struct op *op)
+{
+	json_t *ms = json_object_get(f->options, option);
+
+	if (!ms) {
+		op_done(op, NULL);
+		return;
+	}
+	f->op = op;
+	op_on_cancel(op, fake_forget, f);
+	if (json_integer_value(ms))
+		uv_timer_start(&f->timer, fake_waited, (uint64_t)json_integer_value(ms), 0);
+}
+
+static inline struct device *fake_create(
+	const struct driver_env *env, json_t *options, struct err *e);
+
+static inline void fake_open(struct device *dev, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	fake_log(f, "open");
+	if (fake_option(f, "open_fails")) {
+		op_failf(op, ERR_BENCH, "no such device");
+		return;
+	}
+	f->opened = true;
+	fake_complete(f, "open_ms", op);
+}
+
+static inline void fake_make_safe(struct device *dev, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+	enum lock_state state = LOCK_FREE;
+	char line[64];
+	struct err e;
+
+	lock_look(json_string_value(json_object_get(f->env.board_conf, "state_dir")), f->env.board,
+		&state, NULL, &e);
+	snprintf(line, sizeof(line), "make_safe, lock %s", lock_state_name(state));
+	fake_log(f, line);
+	if (fake_option(f, "safe_fails")) {
+		op_failf(op, ERR_BENCH, "it smells of smoke");
+		return;
+	}
+	if (strcmp(f->env.capability, "power") == 0)
+		fake_power_on = fake_option(f, "stuck");
+	fake_complete(f, "safe_ms", op);
+}
+
+static inline void fake_timer_closed(uv_handle_t *handle)
+{
+	struct fake *f = handle->data;
+	void (*closed)(void *) = f->closed;
+	void *arg = f->closed_arg;
+
+	json_decref(f->options);
+	free(f);
+	closed(arg);
+}
+
+static inline void fake_close(struct device *dev, void (*closed)(void *arg), void *arg)
+{
+	struct fake *f = (struct fake *)dev;
+	struct op *op = f->op;
+
+	fake_log(f, "close");
+	f->op = NULL;
+	f->closed = closed;
+	f->closed_arg = arg;
+	if (op) {
+		op_on_cancel(op, NULL, NULL);
+		op_failf(op, ERR_GONE, "closed");
+	}
+	uv_close((uv_handle_t *)&f->timer, fake_timer_closed);
+}
+
+static inline void fake_set(struct device *dev, bool on, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	fake_log(f, on ? "on" : "off");
+	if (!fake_option(f, "stuck") || on)
+		fake_power_on = on;
+	fake_complete(f, "set_ms", op);
+}
+
+static inline void fake_get(struct device *dev, struct op *op)
+{
+	fake_log((struct fake *)dev, "get");
+	op_done(op, json_pack("{s:b}", "on", fake_power_on));
+}
+
+static inline void fake_say(struct fake *f, const char *data, size_t len)
+{
+	f->env.console_in(f->env.arg, data, len);
+}
+
+static inline void fake_write(struct device *dev, const char *data, size_t len, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	/* first, because what it says may cut the power and end every operation */
+	op_done(op, NULL);
+	if (len >= 5 && memcmp(data, "late:", 5) == 0)
+		snprintf(fake_late, sizeof(fake_late), "%.*s", (int)len - 5, data + 5);
+	else
+		fake_say(f, data, len);
+}
+
+static inline void fake_drain(struct device *dev)
+{
+	char late[sizeof(fake_late)];
+
+	memcpy(late, fake_late, sizeof(late));
+	fake_late[0] = '\0';
+	if (late[0])
+		fake_say((struct fake *)dev, late, strlen(late));
+}
+
+static inline void fake_plain(struct device *dev, struct op *op)
+{
+	(void)dev;
+	op_done(op, NULL);
+}
+
+static inline void fake_arm(struct device *dev, json_t *cut, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	fake_log(f, "arm");
+	if (json_integer_value(json_object_get(cut, "op")) == 666)
+		op_failf(op, ERR_USAGE, "no such operation");
+	else
+		fake_complete(f, "arm_ms", op);
+}
+
+static inline void fake_path(struct device *dev, const char *path, struct op *op)
+{
+	(void)path;
+	fake_plain(dev, op);
+}
+
+static inline void fake_fire(bool gone)
+{
+	if (gone)
+		fake_power_on = false;
+	fake_trigger->env.event(fake_trigger->env.arg, "trigger",
+		json_pack("{s:i, s:s, s:i, s:b}", "op", 57, "kind", "program", "address", 4096,
+			"cut", gone));
+}
+
+static inline void fake_command(struct device *dev, const char *text, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	if (strcmp(text, "hang") == 0) {
+		f->op = op;
+		op_on_cancel(op, fake_forget, f);
+		return;
+	}
+	if (strcmp(text, "lost") == 0) {
+		f->env.event(f->env.arg, "lost", json_pack("{s:s}", "reason", "unplugged"));
+		op_failf(op, ERR_BENCH, "unplugged");
+		return;
+	}
+	op_done(op, json_pack("{s:s}", "text", "\xc3\xbc"));
+	if (strcmp(text, "fire") == 0 || strcmp(text, "fire gone") == 0)
+		fake_fire(text[4] != '\0');
+}
+
+static inline void fake_program(struct device *dev, json_t *spec, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	(void)spec;
+	fake_log(f, "program");
+	f->op = op; /* never done of itself */
+	op_on_cancel(op, fake_forget, f);
+}
+
+static inline void fake_verify(
+	struct device *dev, uint32_t address, const char *path, struct op *op)
+{
+	(void)address;
+	fake_path(dev, path, op);
+}
+
+static inline void fake_read(
+	struct device *dev, uint32_t address, uint32_t size, const char *path, struct op *op)
+{
+	(void)address;
+	(void)size;
+	fake_path(dev, path, op);
+}
+
+static inline void fake_write_word(
+	struct device *dev, uint32_t address, uint32_t value, struct op *op)
+{
+	(void)address;
+	(void)value;
+	fake_plain(dev, op);
+}
+
+static inline void fake_flag(struct device *dev, bool flag, struct op *op)
+{
+	(void)flag;
+	fake_plain(dev, op);
+}
+
+static inline void fake_breakpoint(struct device *dev, uint32_t address, bool set, struct op *op)
+{
+	(void)address;
+	fake_flag(dev, set, op);
+}
+
+static const struct power_ops fake_power_ops = {fake_set, fake_get};
+static const struct console_ops fake_console_ops = {fake_write, fake_drain};
+static const struct trigger_ops fake_trigger_ops = {
+	fake_plain, fake_arm, fake_plain, fake_plain, fake_path};
+static const struct probe_ops fake_probe_ops = {fake_program, fake_verify, fake_read,
+	fake_write_word, fake_plain, fake_plain, fake_flag, fake_flag, fake_breakpoint, fake_plain,
+	fake_command, fake_plain};
+
+static const struct driver fake_driver = {
+	.name = "fake",
+	.help = "does what its options say",
+	.create = fake_create,
+	.open = fake_open,
+	.make_safe = fake_make_safe,
+	.close = fake_close,
+	.power = &fake_power_ops,
+	.console = &fake_console_ops,
+	.trigger = &fake_trigger_ops,
+	.probe = &fake_probe_ops,
+};
+
+static inline struct device *fake_create(
+	const struct driver_env *env, json_t *options, struct err *e)
+{
+	struct fake *f = calloc(1, sizeof(*f));
+
+	f->dev.driver = &fake_driver;
+	f->env = *env;
+	f->options = json_incref(options);
+	uv_timer_init(env->loop, &f->timer);
+	f->timer.data = f;
+	if (strcmp(env->capability, "trigger") == 0)
+		fake_trigger = f;
+	if (strcmp(env->capability, "power") == 0)
+		fake_power_on = fake_option(f, "is_on");
+	(void)e;
+	return &f->dev;
+}
+
+static inline const struct driver *fake_find(const char *name)
+{
+	return strcmp(name, "fake") == 0 ? &fake_driver : NULL;
+}
+
+#endif

@@ -1,0 +1,947 @@
+/* The keeper with devices that do what the test says. */
+#include "../rig/keeper.h"
+#include "../rig/rpc.h"
+#include "keeper_client_sync.h"
+#include "keeper_fakes.h"
+
+#include <ftw.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static char dir[64];
+static pid_t keeper_pid;
+
+static int make_dir(void **state)
+{
+	(void)state;
+	snprintf(dir, sizeof(dir), "/tmp/rig-keeper-XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A keeper in a process of its own; the answer is its owner's end. */
+static struct peer *start_keeper(void)
+{
+	struct keeper_options options = {.find_driver = fake_find, .safe_within_ms = 2000};
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	keeper_pid = fork();
+	if (keeper_pid == 0) {
+		close(pair[0]);
+		options.fd = pair[1];
+		exit(keeper_run(&options));
+	}
+	close(pair[1]);
+	return peer_create(pair[0]);
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* devices as JSON text; more are further params of open, or NULL. */
+static json_t *open_board(struct peer *owner, const char *devices, json_t *more)
+{
+	json_t *parsed = json_loads(devices, 0, NULL);
+	json_t *params = json_pack("{s:{s:s, s:s, s:o}, s:s, s:{s:s, s:s, s:i, s:s}}", "board",
+		"name", "b", "state_dir", dir, "devices", parsed, "log_dir", dir, "owner", "user",
+		"ann", "host", "lab", "pid", (int)getpid(), "what", "run 7");
+
+	assert_non_null(parsed);
+	json_object_update_missing(params, more);
+	json_decref(more);
+	return peer_call(owner, "open", params);
+}
+
+#define PLAIN                                                                                      \
+	"{\"power\":{\"driver\":\"fake\"},\"console\":{\"driver\":\"fake\"},"                      \
+	"\"trigger\":{\"driver\":\"fake\"},\"probe\":{\"driver\":\"fake\"}}"
+#define POWER(options) "{\"power\":{\"driver\":\"fake\"," options "}}"
+
+#define assert_answer(answer, name)                                                                \
+	do {                                                                                       \
+		json_t *answer_ = (answer);                                                        \
+		if (strcmp(answer_error(answer_), name) != 0)                                      \
+			print_message("# %s\n", answer_message(answer_));                          \
+		assert_string_equal(answer_error(answer_), name);                                  \
+		json_decref(answer_);                                                              \
+	} while (0)
+
+#define assert_refused(answer, name, text)                                                         \
+	do {                                                                                       \
+		json_t *refusal_ = (answer);                                                       \
+		assert_string_equal(answer_error(refusal_), name);                                 \
+		if (!strstr(answer_message(refusal_), text))                                       \
+			fail_msg("\"%s\" is not in: %s", text, answer_message(refusal_));          \
+		json_decref(refusal_);                                                             \
+	} while (0)
+
+static struct peer *opened(const char *devices, json_t *more)
+{
+	struct peer *owner = start_keeper();
+
+	assert_answer(open_board(owner, devices, more), "none");
+	return owner;
+}
+
+static void end(struct peer *owner)
+{
+	assert_answer(peer_call(owner, "end", NULL), "none");
+	peer_destroy(owner);
+	assert_int_equal(wait_for(keeper_pid), 0);
+}
+
+static enum lock_state look(void)
+{
+	enum lock_state state;
+	struct err e;
+
+	assert_int_equal(lock_look(dir, "b", &state, NULL, &e), 0);
+	return state;
+}
+
+static struct peer *stranger(void)
+{
+	char path[128];
+	struct err e;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/.boards/b/keeper.sock", dir);
+	fd = rpc_connect_unix(path, &e);
+	assert_true(fd >= 0);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	return peer_create(fd);
+}
+
+/* What was asked of the devices, one line each. */
+static const char *device_log(void)
+{
+	static char text[16384];
+	char path[128];
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/.boards/b/fake.log", dir);
+	f = fopen(path, "r");
+	if (f) {
+		n = fread(text, 1, sizeof(text) - 1, f);
+		fclose(f);
+	}
+	text[n] = '\0';
+	return text;
+}
+
+static void forget_device_log(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/.boards/b/fake.log", dir);
+	unlink(path);
+}
+
+#define assert_log_begins(want) assert_memory_equal(device_log(), want, strlen(want))
+#define assert_log_has(want) assert_non_null(strstr(device_log(), want))
+
+static json_t *on(bool value)
+{
+	return json_pack("{s:b}", "on", value);
+}
+
+static void say(struct peer *p, const char *text)
+{
+	assert_answer(peer_call(p, "console.write", json_pack("{s:s}", "data", text)), "none");
+}
+
+static int send_expect(struct peer *p, const char *pattern, int timeout_ms)
+{
+	return peer_send(p, "console.expect",
+		json_pack("{s:s, s:i}", "pattern", pattern, "timeout_ms", timeout_ms));
+}
+
+static json_t *command(struct peer *p, const char *text)
+{
+	return peer_call(p, "probe.command", json_pack("{s:s}", "text", text));
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static void opens_devices_in_their_order_and_makes_safe_before_the_lock_is_free(void **state)
+{
+	struct peer *owner = start_keeper();
+	json_t *answer = open_board(owner, PLAIN, NULL);
+
+	(void)state;
+	assert_string_equal(answer_error(answer), "none");
+	assert_int_equal(
+		json_object_size(json_object_get(json_object_get(answer, "result"), "caps")), 4);
+	assert_true(json_is_null(json_object_get(json_object_get(answer, "result"), "made_safe")));
+	json_decref(answer);
+	assert_int_equal(look(), LOCK_LEASED);
+	end(owner);
+	assert_int_equal(look(), LOCK_FREE);
+	assert_log_begins("power open\nconsole open\ntrigger open\nprobe open\npower get\n");
+	assert_log_has("power make_safe, lock leased\npower get\nprobe close\n");
+}
+
+static void a_leased_board_is_refused_and_its_holder_named(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL), *second;
+	pid_t first_pid = keeper_pid;
+
+	(void)state;
+	second = start_keeper();
+	assert_refused(open_board(second, PLAIN, NULL), "busy",
+		"board b is leased by ann@lab (run 7, pid");
+	peer_destroy(second);
+	assert_int_equal(wait_for(keeper_pid), 1);
+	keeper_pid = first_pid;
+	assert_int_equal(look(), LOCK_LEASED);
+	end(owner);
+}
+
+static void a_device_that_does_not_open_is_named_and_the_board_left_safe(void **state)
+{
+	struct peer *owner = start_keeper();
+
+	(void)state;
+	assert_refused(open_board(owner,
+			       "{\"power\":{\"driver\":\"fake\"},"
+			       "\"probe\":{\"driver\":\"fake\",\"open_fails\":true}}",
+			       NULL),
+		"bench", "board b: probe (fake): no such device");
+	assert_int_equal(wait_for(keeper_pid), 1);
+	assert_int_equal(look(), LOCK_FREE);
+	assert_log_has("power make_safe, lock leased\npower get\n");
+	peer_destroy(owner);
+}
+
+static void what_rig_conf_got_wrong_is_said(void **state)
+{
+	static const struct {
+		const char *devices, *text;
+	} cases[] = {
+		{"{\"power\":{\"driver\":\"none\"}}", "power: there is no driver \"none\""},
+		{"{\"transport\":{\"driver\":\"fake\"}}",
+			"transport: the driver fake does not offer"},
+		{"{\"powr\":{\"driver\":\"fake\"}}", "no capability \"powr\""},
+		{"{\"power\":{}}", "power: no driver is named"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct peer *owner = start_keeper();
+
+		assert_refused(open_board(owner, cases[i].devices, NULL), "config", cases[i].text);
+		peer_destroy(owner);
+		assert_int_equal(wait_for(keeper_pid), 1);
+		assert_int_equal(look(), LOCK_FREE);
+	}
+}
+
+static void a_killed_keepers_board_is_made_safe_by_the_next_before_anything_else(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	json_t *answer;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	kill(keeper_pid, SIGKILL);
+	assert_int_equal(wait_for(keeper_pid), -SIGKILL);
+	peer_destroy(owner);
+	assert_int_equal(look(), LOCK_DIRTY);
+	forget_device_log();
+	owner = start_keeper();
+	answer = open_board(owner, PLAIN, NULL);
+	assert_non_null(strstr(
+		json_string_value(json_object_get(json_object_get(answer, "result"), "made_safe")),
+		"its keeper was killed (run 7 by ann@lab"));
+	json_decref(answer);
+	assert_log_begins("power open\nconsole open\ntrigger open\nprobe open\n");
+	assert_log_has("power make_safe, lock leased\npower get\npower get\n");
+	end(owner);
+	assert_int_equal(look(), LOCK_FREE);
+}
+
+static void a_dirty_board_that_cannot_be_opened_stays_dirty(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+
+	(void)state;
+	kill(keeper_pid, SIGKILL);
+	wait_for(keeper_pid);
+	peer_destroy(owner);
+	owner = start_keeper();
+	assert_answer(open_board(owner, "{\"powr\":{}}", NULL), "config");
+	peer_destroy(owner);
+	wait_for(keeper_pid);
+	assert_int_equal(look(), LOCK_DIRTY);
+}
+
+/* --- ends ------------------------------------------------------------------------------------- */
+
+static void a_killed_owners_board_is_made_safe_before_the_lock_is_free(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	pid_t holder;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	peer_send(owner, "probe.program", json_pack("{s:[]}", "segments"));
+	assert_answer(peer_call(owner, "power.get", NULL), "none");
+	holder = fork();
+	if (holder == 0) {
+		pause();
+		_exit(0);
+	}
+	peer_destroy(owner); /* now only the child holds the connection */
+	assert_int_equal(look(), LOCK_LEASED);
+	kill(holder, SIGKILL);
+	wait_for(holder);
+	assert_int_equal(wait_for(keeper_pid), 0);
+	assert_int_equal(look(), LOCK_FREE);
+	assert_log_has("probe cancelled\n");
+	assert_log_has("power make_safe, lock leased\npower get\n");
+}
+
+static void a_signal_ends_the_lease_safely(void **state)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+		struct peer *owner = opened(PLAIN, NULL);
+		json_t *note;
+
+		forget_device_log();
+		kill(keeper_pid, signals[i]);
+		note = peer_note(owner, "ending");
+		assert_non_null(note);
+		json_decref(note);
+		assert_int_equal(wait_for(keeper_pid), 0);
+		assert_log_has("power make_safe, lock leased\npower get\n");
+		assert_int_equal(look(), LOCK_FREE);
+		peer_destroy(owner);
+	}
+}
+
+static void a_signal_while_a_device_opens_ends_safely_too(void **state)
+{
+	struct peer *owner = start_keeper();
+	json_t *parsed = json_loads(
+		"{\"power\":{\"driver\":\"fake\"},\"probe\":{\"driver\":\"fake\",\"open_ms\":0}}",
+		0, NULL);
+	int id = peer_send(owner, "open",
+		json_pack("{s:{s:s, s:s, s:o}, s:s, s:{}}", "board", "name", "b", "state_dir", dir,
+			"devices", parsed, "log_dir", dir, "owner"));
+
+	(void)state;
+	while (!strstr(device_log(), "probe open\n"))
+		poll(NULL, 0, 5);
+	kill(keeper_pid, SIGTERM);
+	assert_refused(peer_wait(owner, id), "cancelled", "open was given up: signal TERM");
+	assert_int_equal(wait_for(keeper_pid), 1);
+	assert_log_has("probe cancelled\n");
+	assert_log_has("power make_safe, lock leased\npower get\n");
+	assert_int_equal(look(), LOCK_FREE);
+	peer_destroy(owner);
+}
+
+static void a_lease_ends_when_its_time_is_up(void **state)
+{
+	struct peer *owner = opened(PLAIN, json_pack("{s:i}", "ttl_ms", 300));
+	json_t *note = peer_note(owner, "ending");
+
+	(void)state;
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(note, "params"), "reason")),
+		"its time is up");
+	json_decref(note);
+	assert_int_equal(wait_for(keeper_pid), 0);
+	assert_log_has("power make_safe, lock leased\n");
+	peer_destroy(owner);
+}
+
+static void a_renewed_lease_goes_on(void **state)
+{
+	struct peer *owner = opened(PLAIN, json_pack("{s:i}", "ttl_ms", 60000));
+	json_t *answer = peer_call(owner, "lease.renew", json_pack("{s:i}", "ttl_ms", 0));
+
+	(void)state;
+	assert_true(json_is_null(json_object_get(json_object_get(answer, "result"), "expires")));
+	json_decref(answer);
+	end(owner);
+}
+
+static void a_power_that_stays_on_quarantines_the_board(void **state)
+{
+	struct peer *owner = opened(POWER("\"stuck\":true"), NULL);
+	enum lock_state now;
+	json_t *text;
+	struct err e;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_refused(peer_call(owner, "end", NULL), "bench",
+		"power (fake): it was set off, and says on");
+	assert_int_equal(wait_for(keeper_pid), 1);
+	peer_destroy(owner);
+	assert_int_equal(lock_look(dir, "b", &now, &text, &e), 0);
+	assert_int_equal(now, LOCK_QUARANTINED);
+	assert_non_null(strstr(json_string_value(json_object_get(text, "reason")), "says on"));
+	json_decref(text);
+	owner = start_keeper();
+	assert_refused(open_board(owner, PLAIN, NULL), "bench", "board b is quarantined since");
+	peer_destroy(owner);
+	wait_for(keeper_pid);
+	assert_int_equal(lock_clear_quarantine(dir, "b", &e), 0);
+	assert_int_equal(look(), LOCK_DIRTY); /* a person mended it; it is made safe all the same */
+	end(opened(PLAIN, NULL));
+	assert_int_equal(look(), LOCK_FREE);
+}
+
+static void making_safe_goes_on_through_failures_and_reports_all(void **state)
+{
+	struct peer *owner = opened("{\"power\":{\"driver\":\"fake\",\"safe_fails\":true},"
+				    "\"console\":{\"driver\":\"fake\",\"safe_ms\":0},"
+				    "\"probe\":{\"driver\":\"fake\",\"safe_fails\":true}}",
+		NULL);
+	json_t *answer = peer_call(owner, "safe", NULL);
+
+	(void)state;
+	assert_string_equal(answer_error(answer), "bench");
+	assert_non_null(strstr(answer_message(answer), "probe (fake): it smells of smoke; "));
+	assert_non_null(
+		strstr(answer_message(answer), "console (fake): make safe: not done within"));
+	assert_non_null(strstr(answer_message(answer), "power (fake): it smells of smoke"));
+	json_decref(answer);
+	assert_log_has("console cancelled\npower make_safe, lock leased\npower get\n");
+	assert_int_equal(look(), LOCK_QUARANTINED);
+	assert_refused(peer_call(owner, "power.set", on(true)), "bench", "board b is quarantined");
+	peer_destroy(owner);
+	assert_int_equal(wait_for(keeper_pid), 1);
+}
+
+static void safe_cancels_what_is_under_way_and_the_lease_goes_on(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	int hanging, waiting;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	hanging = peer_send(owner, "probe.command", json_pack("{s:s}", "text", "hang"));
+	waiting = send_expect(owner, "never", 60000);
+	assert_answer(peer_call(owner, "safe", NULL), "none");
+	assert_answer(peer_wait(owner, hanging), "cancelled");
+	assert_answer(peer_wait(owner, waiting), "cancelled");
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	end(owner);
+}
+
+/* --- leases by hand --------------------------------------------------------------------------- */
+
+static json_t *by_hand(bool implicit)
+{
+	return json_pack("{s:b, s:b}", "hand", 1, "implicit", implicit);
+}
+
+static void a_board_powered_by_hand_stays_on_until_it_is_powered_off(void **state)
+{
+	struct peer *owner = opened(PLAIN, by_hand(true)), *other;
+	json_t *answer;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	peer_destroy(owner);
+	other = stranger();
+	answer = peer_call(other, "info", NULL);
+	assert_true(json_is_true(json_object_get(json_object_get(answer, "result"), "power")));
+	json_decref(answer);
+	peer_destroy(other);
+	other = stranger(); /* it came and went, and the board is still on */
+	assert_answer(peer_call(other, "power.set", on(false)), "none");
+	peer_destroy(other);
+	assert_int_equal(wait_for(keeper_pid), 0);
+	assert_int_equal(look(), LOCK_FREE);
+}
+
+static void an_implicit_lease_of_a_board_that_stayed_off_ends_with_its_client(void **state)
+{
+	struct peer *owner = opened(PLAIN, by_hand(true));
+
+	(void)state;
+	peer_destroy(owner);
+	assert_int_equal(wait_for(keeper_pid), 0);
+}
+
+static void an_explicit_lease_stays_until_it_is_ended(void **state)
+{
+	struct peer *owner = opened(PLAIN, by_hand(false)), *other;
+
+	(void)state;
+	peer_destroy(owner);
+	other = stranger();
+	assert_answer(peer_call(other, "power.set", on(false)), "none");
+	peer_destroy(other);
+	other = stranger();
+	end(other);
+}
+
+static void a_stranger_may_look_and_stop_but_not_touch(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL), *other = stranger();
+	json_t *answer;
+	int waiting;
+
+	(void)state;
+	assert_refused(peer_call(other, "power.set", on(true)), "busy",
+		"board b is leased by ann (run 7, pid ");
+	assert_answer(peer_call(other, "cut.arm", json_object()), "busy");
+	assert_answer(peer_call(other, "open", json_object()), "busy");
+	answer = peer_call(other, "info", NULL);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(answer, "result"), "board")),
+		"b");
+	json_decref(answer);
+	assert_answer(peer_call(other, "console.follow", on(true)), "none");
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	say(owner, "hello\n");
+	answer = peer_note(other, "console");
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(answer, "params"), "data")),
+		"hello\n");
+	json_decref(answer);
+	assert_answer(peer_call(other, "console.tail", NULL), "none");
+	waiting = send_expect(owner, "never", 60000);
+	assert_answer(peer_call(owner, "info", NULL), "none"); /* it is under way by now */
+	assert_answer(peer_call(other, "safe", NULL), "none");
+	assert_answer(peer_wait(owner, waiting), "cancelled");
+	end(other);
+	peer_destroy(owner);
+}
+
+/* --- operations ------------------------------------------------------------------------------- */
+
+static void a_missing_device_is_named_with_what_to_write(void **state)
+{
+	struct peer *owner = opened(POWER("\"is_on\":true"), NULL);
+
+	(void)state;
+	assert_refused(peer_call(owner, "trigger.mark", NULL), "unsupported",
+		"board b: it has no trigger (rig.conf: trigger = {");
+	assert_answer(
+		peer_call(owner, "cut.arm", json_pack("{s:{s:i}}", "on", "op", 1)), "unsupported");
+	assert_answer(peer_call(owner, "cut.arm", json_pack("{s:{s:s}}", "on", "console", "x")),
+		"unsupported");
+	assert_answer(
+		peer_call(owner, "snapshot.save", json_pack("{s:s}", "name", "x")), "unsupported");
+	end(owner);
+}
+
+static void wrong_parameters_are_refused_by_name(void **state)
+{
+	static const struct {
+		const char *method, *params, *text;
+	} cases[] = {
+		{"power.set", "{}", "power.set: \"on\" is missing: true or false"},
+		{"power.set", "{\"on\":1}", "power.set: \"on\" is true or false"},
+		{"power.set", "{\"on\":true,\"now\":1}", "power.set: it has no parameter \"now\""},
+		{"power.set", "{\"on\":true,\"timeout_ms\":0}", "timeout_ms is a whole number"},
+		{"power.set", "{\"on\":true,\"timeout_ms\":\"1\"}", "timeout_ms is a whole"},
+		{"probe.read", "{\"address\":4294967296,\"size\":1,\"path\":\"x\"}", "of 32 bits"},
+		{"probe.read", "{\"address\":-1,\"size\":1,\"path\":\"x\"}", "of 32 bits"},
+		{"probe.program", "{\"segments\":{}}", "\"segments\" is a list"},
+		{"console.expect", "{\"pattern\":\"(\"}", "pattern /(/"},
+		{"console.expect", "{\"pattern\":\"x\",\"from\":\"then\"}", "\"from\" is"},
+		{"cut.arm", "{\"on\":{}}", "\"on\" is {\"op\": N"},
+		{"cut.arm", "{\"on\":{\"op\":0}}", "\"on\" is {\"op\": N"},
+		{"cut.arm", "{\"on\":{\"op\":1,\"console\":\"x\"}}", "\"on\" is {\"op\": N"},
+		{"no.such", "{}", "there is no method \"no.such\""},
+		{"open", "{\"board\":{},\"log_dir\":\"/x\",\"owner\":{}}", "open already"},
+	};
+	struct peer *owner = opened(PLAIN, NULL);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		assert_refused(
+			peer_call(owner, cases[i].method, json_loads(cases[i].params, 0, NULL)),
+			"usage", cases[i].text);
+	end(owner);
+}
+
+static void every_method_before_open_is_refused(void **state)
+{
+	struct peer *owner = start_keeper();
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "usage");
+	assert_answer(peer_call(owner, "safe", NULL), "usage");
+	assert_answer(peer_call(owner, "info", NULL), "none");
+	peer_destroy(owner);
+	assert_int_equal(wait_for(keeper_pid), 0);
+}
+
+static void a_device_does_one_operation_at_a_time(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	int hanging = peer_send(
+		owner, "probe.command", json_pack("{s:s, s:i}", "text", "hang", "timeout_ms", 200));
+
+	(void)state;
+	assert_refused(peer_call(owner, "probe.halt", NULL), "busy",
+		"board b: probe (fake): busy with probe.command");
+	assert_refused(peer_wait(owner, hanging), "timeout",
+		"board b: probe (fake): probe.command: not done within 200 ms");
+	assert_answer(peer_call(owner, "probe.halt", NULL), "none");
+	end(owner);
+	assert_log_has("probe cancelled\n");
+}
+
+static void a_lost_device_is_told_and_refuses_with_the_reason(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	json_t *note;
+
+	(void)state;
+	assert_refused(command(owner, "lost"), "bench", "board b: probe (fake): unplugged");
+	note = peer_note(owner, "lost");
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(note, "params"), "device")),
+		"probe");
+	json_decref(note);
+	assert_refused(peer_call(owner, "probe.halt", NULL), "bench", "lost: unplugged");
+	end(owner);
+}
+
+static void power_cycle_switches_off_then_on(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.cycle", json_pack("{s:i}", "off_ms", 10)), "none");
+	assert_log_has("power off\npower on\n");
+	assert_refused(peer_call(owner, "power.cycle",
+			       json_pack("{s:i, s:i}", "off_ms", 60000, "timeout_ms", 50)),
+		"timeout", "power.cycle");
+	assert_answer(peer_call(owner, "power.get", NULL), "none");
+	end(owner);
+}
+
+static void a_client_that_vanishes_leaves_no_operation_behind(void **state)
+{
+	struct peer *owner = opened(PLAIN, by_hand(false)), *other = stranger();
+
+	(void)state;
+	peer_send(other, "probe.command", json_pack("{s:s}", "text", "hang"));
+	send_expect(other, "never", 60000);
+	assert_answer(peer_call(other, "info", NULL), "none");
+	peer_destroy(other);
+	while (!strstr(device_log(), "probe cancelled\n"))
+		poll(NULL, 0, 5);
+	assert_answer(peer_call(owner, "probe.halt", NULL), "none");
+	end(owner);
+}
+
+static void rubbish_and_floods_do_not_harm_the_keeper(void **state)
+{
+	static const char rubbish[] = "\n{}\n[1,2]\nnot json\n{\"jsonrpc\":\"2.0\",\"method\":3}\n"
+				      "{\"id\":77,\"method\":\"info\",\"params\":[]}\n"
+				      "{\"method\":\"end\"}\n{\"id\":9,\"result\":1}\n\xff\xfe\n";
+	struct peer *owner = opened(PLAIN, NULL), *other = stranger(), *flood = stranger();
+	size_t refused = 0;
+	json_t *message;
+
+	(void)state;
+	peer_write(other, rubbish, sizeof(rubbish) - 1);
+	assert_answer(peer_call(other, "info", NULL), "none");
+	peer_write(other, "{\"id\":", 6); /* and goes in the middle of a message */
+	peer_destroy(other);
+	for (int i = 0; i < 200; i++)
+		send_expect(owner, "never", 60000);
+	for (int i = 0; i < 3000; i++)
+		peer_send(flood, "info", NULL);
+	assert_answer(peer_call(flood, "info", NULL), "none");
+	peer_destroy(flood);
+	while (refused < 136) { /* all but the 64 that may be under way */
+		message = peer_read(owner, PATIENCE_MS);
+		assert_string_equal(answer_error(message), "busy");
+		json_decref(message);
+		refused++;
+	}
+	assert_answer(peer_call(owner, "info", NULL), "busy");
+	peer_destroy(owner);
+	assert_int_equal(wait_for(keeper_pid), 0);
+	assert_int_equal(look(), LOCK_FREE);
+}
+
+/* --- console ---------------------------------------------------------------------------------- */
+
+static void bytes_from_before_a_power_on_satisfy_nothing_after_it(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	int waiting;
+	json_t *answer;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	say(owner, "ready 1\n");
+	say(owner, "late:ready 2\n"); /* on its way in this host when the power goes on again */
+	assert_answer(peer_call(owner, "power.set", on(false)), "none");
+	say(owner, "late:ready 3\n");
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_refused(peer_wait(owner, send_expect(owner, "ready", 100)), "timeout",
+		"/ready/ not seen; nothing came in since power-on");
+	waiting = send_expect(owner, "ready (\\d)", 60000);
+	say(owner, "ready 4\n");
+	answer = peer_wait(owner, waiting);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(answer, "result"), "text")),
+		"ready 4");
+	json_decref(answer);
+	end(owner);
+}
+
+static void a_megabyte_of_console_and_then_the_line(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	char *text = malloc(1 << 16);
+	int waiting;
+
+	(void)state;
+	memset(text, 'x', 1 << 16);
+	for (size_t i = 63; i < 1 << 16; i += 64)
+		text[i] = '\n';
+	text[(1 << 16) - 1] = '\0';
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	waiting = send_expect(owner, "^all is well$", 60000);
+	for (int i = 0; i < 20; i++)
+		say(owner, text);
+	say(owner, "\nall is well\n");
+	assert_answer(peer_wait(owner, waiting), "none");
+	assert_answer(peer_wait(owner, send_expect(owner, "^all is well$", 60000)), "none");
+	free(text);
+	end(owner);
+}
+
+/* --- cuts ------------------------------------------------------------------------------------- */
+
+static json_t *arm_console(struct peer *p, const char *pattern)
+{
+	return peer_call(p, "cut.arm", json_pack("{s:{s:s}}", "on", "console", pattern));
+}
+
+static json_t *arm_op(struct peer *p, int op)
+{
+	return peer_call(
+		p, "cut.arm", json_pack("{s:{s:i, s:s}}", "on", "op", op, "tear", "clean"));
+}
+
+static json_t *params_of(json_t *note)
+{
+	return json_object_get(note, "params");
+}
+
+static void a_console_line_takes_the_power_and_ends_what_is_under_way(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL), *other = stranger();
+	int waiting, programming;
+	json_t *note;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(peer_call(other, "info", NULL), "none");
+	assert_answer(arm_console(owner, "erasing"), "none");
+	waiting = send_expect(owner, "done", 60000);
+	programming = peer_send(owner, "probe.program", json_pack("{s:[]}", "segments"));
+	forget_device_log();
+	say(owner, "erasing page 3\ndo");
+	assert_refused(
+		peer_wait(owner, waiting), "cut", "board b: console (fake): the power was cut");
+	assert_answer(peer_wait(owner, programming), "cut");
+	assert_log_has("power off\npower get\n");
+	note = peer_note(owner, "cut");
+	assert_true(json_integer_value(json_object_get(params_of(note), "latency_ns")) > 0);
+	assert_string_equal(
+		json_string_value(json_object_get(params_of(note), "line")), "erasing page 3");
+	json_decref(note);
+	note = peer_note(other, "cut");
+	assert_non_null(note);
+	json_decref(note);
+	note = peer_call(owner, "cut.disarm", NULL);
+	assert_true(json_is_true(json_object_get(json_object_get(note, "result"), "fired")));
+	json_decref(note);
+	assert_answer(peer_wait(owner, send_expect(owner, "erasing", 100)), "timeout");
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	peer_destroy(other);
+	end(owner);
+}
+
+static void a_trigger_that_only_tells_has_the_power_taken(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	int waiting;
+	json_t *note;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(arm_op(owner, 57), "none");
+	assert_refused(arm_op(owner, 58), "usage", "a cut is armed already");
+	waiting = send_expect(owner, "done", 60000);
+	forget_device_log();
+	assert_answer(command(owner, "fire"), "none");
+	assert_refused(peer_wait(owner, waiting), "cut", "the power was cut at operation 57");
+	assert_log_has("power off\npower get\n");
+	note = peer_note(owner, "cut");
+	assert_int_equal(json_integer_value(json_object_get(params_of(note), "op")), 57);
+	json_decref(note);
+	assert_answer(arm_op(owner, 58), "none"); /* for the second cut */
+	end(owner);
+}
+
+static void a_trigger_that_takes_the_power_itself_is_verified(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	json_t *note;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(arm_op(owner, 57), "none");
+	forget_device_log();
+	assert_answer(command(owner, "fire gone"), "none");
+	note = peer_note(owner, "cut");
+	assert_int_equal(json_integer_value(json_object_get(params_of(note), "latency_ns")), 0);
+	json_decref(note);
+	assert_log_begins("power get\n");
+	end(owner);
+}
+
+static void a_cut_whose_power_stays_on_is_the_benchs_error(void **state)
+{
+	struct peer *owner = opened(
+		"{\"power\":{\"driver\":\"fake\",\"stuck\":true},\"console\":{\"driver\":\"fake\"}}",
+		NULL);
+	json_t *note;
+	int waiting;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(arm_console(owner, "erasing"), "none");
+	waiting = send_expect(owner, "done", 60000);
+	say(owner, "erasing\n");
+	assert_refused(peer_wait(owner, waiting), "bench", "the power did not go");
+	note = peer_note(owner, "cut_failed");
+	assert_non_null(note);
+	json_decref(note);
+	assert_refused(peer_call(owner, "cut.disarm", NULL), "bench", "power.get says on");
+	peer_destroy(owner);
+	assert_int_equal(wait_for(keeper_pid), 1);
+	assert_int_equal(look(), LOCK_QUARANTINED);
+}
+
+static void what_fails_while_the_power_goes_fails_by_the_cut(void **state)
+{
+	struct peer *owner = opened(
+		"{\"power\":{\"driver\":\"fake\",\"set_ms\":300},\"console\":{\"driver\":\"fake\"}}",
+		NULL);
+	int waiting, disarm;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(arm_console(owner, "erasing"), "none");
+	waiting = send_expect(owner, "done", 20); /* would be a time-out of its own */
+	say(owner, "erasing\n");
+	assert_answer(peer_call(owner, "power.set", on(true)), "cut");
+	disarm = peer_send(owner, "cut.disarm", NULL);
+	assert_answer(peer_wait(owner, waiting), "cut");
+	assert_answer(peer_wait(owner, disarm), "none");
+	end(owner);
+}
+
+static void a_disarmed_cut_does_not_fire(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	json_t *answer;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(arm_op(owner, 666), "usage"); /* refused by the device: not armed */
+	assert_answer(arm_console(owner, "erasing"), "none");
+	answer = peer_call(owner, "cut.disarm", NULL);
+	assert_true(json_is_false(json_object_get(json_object_get(answer, "result"), "fired")));
+	json_decref(answer);
+	forget_device_log();
+	say(owner, "erasing\n");
+	answer = peer_call(owner, "power.get", NULL);
+	assert_true(json_is_true(json_object_get(json_object_get(answer, "result"), "on")));
+	json_decref(answer);
+	assert_string_equal(device_log(), "power get\n");
+	end(owner);
+}
+
+#define claim(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		claim(opens_devices_in_their_order_and_makes_safe_before_the_lock_is_free),
+		claim(a_leased_board_is_refused_and_its_holder_named),
+		claim(a_device_that_does_not_open_is_named_and_the_board_left_safe),
+		claim(what_rig_conf_got_wrong_is_said),
+		claim(a_killed_keepers_board_is_made_safe_by_the_next_before_anything_else),
+		claim(a_dirty_board_that_cannot_be_opened_stays_dirty),
+		claim(a_killed_owners_board_is_made_safe_before_the_lock_is_free),
+		claim(a_signal_ends_the_lease_safely),
+		claim(a_signal_while_a_device_opens_ends_safely_too),
+		claim(a_lease_ends_when_its_time_is_up),
+		claim(a_renewed_lease_goes_on),
+		claim(a_power_that_stays_on_quarantines_the_board),
+		claim(making_safe_goes_on_through_failures_and_reports_all),
+		claim(safe_cancels_what_is_under_way_and_the_lease_goes_on),
+		claim(a_board_powered_by_hand_stays_on_until_it_is_powered_off),
+		claim(an_implicit_lease_of_a_board_that_stayed_off_ends_with_its_client),
+		claim(an_explicit_lease_stays_until_it_is_ended),
+		claim(a_stranger_may_look_and_stop_but_not_touch),
+		claim(a_missing_device_is_named_with_what_to_write),
+		claim(wrong_parameters_are_refused_by_name),
+		claim(every_method_before_open_is_refused),
+		claim(a_device_does_one_operation_at_a_time),
+		claim(a_lost_device_is_told_and_refuses_with_the_reason),
+		claim(power_cycle_switches_off_then_on),
+		claim(a_client_that_vanishes_leaves_no_operation_behind),
+		claim(rubbish_and_floods_do_not_harm_the_keeper),
+		claim(bytes_from_before_a_power_on_satisfy_nothing_after_it),
+		claim(a_megabyte_of_console_and_then_the_line),
+		claim(a_console_line_takes_the_power_and_ends_what_is_under_way),
+		claim(a_trigger_that_only_tells_has_the_power_taken),
+		claim(a_trigger_that_takes_the_power_itself_is_verified),
+		claim(a_cut_whose_power_stays_on_is_the_benchs_error),
+		claim(what_fails_while_the_power_goes_fails_by_the_cut),
+		claim(a_disarmed_cut_does_not_fire),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);
+}
