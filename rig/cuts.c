@@ -11,8 +11,7 @@ static const char *const tear_names[] = {[TEAR_CLEAN] = "clean", [TEAR_TORN] = "
 
 #define TEARS (sizeof(tear_names) / sizeof(*tear_names))
 
-/* --- grammar ------------------------------------------------------------------------------------
- */
+/* --- grammar --------------------------------------------------------------------------------- */
 
 struct parser {
 	const char *text, *at;
@@ -163,8 +162,7 @@ int cuts_compare(const struct cuts *a, const struct cuts *b)
 	return order(a->count, b->count);
 }
 
-/* --- choice -------------------------------------------------------------------------------------
- */
+/* --- choice ---------------------------------------------------------------------------------- */
 
 #define GOLDEN 0x9e3779b9u /* 2^32 over the golden ratio */
 

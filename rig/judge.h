@@ -33,8 +33,9 @@
  *           "version": V in the image's header or null, "hash": HEX or null, "detail": TEXT}
  *
  * Findings: an array of {"name", "ok", "what": the claim in words, "expected", "seen"}; the last
- * two are text, and null when ok. A claim that does not apply to the observations is left out; of
- * several names for one cause only the most telling is not ok.
+ * two are text, and null when ok. A claim that does not apply to the observations is left out, and
+ * so are claims about the bench and the trial itself that hold; of several names for one cause only
+ * the most telling is not ok. Versions are compared as they are written.
  */
 #ifndef RIG_JUDGE_H
 #define RIG_JUDGE_H

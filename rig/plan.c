@@ -18,8 +18,7 @@ const char *transition_kind_name(enum transition_kind kind)
 	return kind_names[kind];
 }
 
-/* --- policy -------------------------------------------------------------------------------------
- */
+/* --- policy ---------------------------------------------------------------------------------- */
 
 /*
  * A rule that may refuse the step from → to. Fills reason and returns true when it does. The first
@@ -107,8 +106,7 @@ static bool refused(const struct manifest *m, size_t from, size_t to, char *reas
 	return false;
 }
 
-/* --- transitions --------------------------------------------------------------------------------
- */
+/* --- transitions ----------------------------------------------------------------------------- */
 
 /* The release to update to next on the way at → to. */
 static size_t next_on_path(const struct manifest *m, size_t at, size_t to)
@@ -272,8 +270,7 @@ static int make_transitions(
 	return 0;
 }
 
-/* --- trails -------------------------------------------------------------------------------------
- */
+/* --- trails ---------------------------------------------------------------------------------- */
 
 /*
  * Euler's way: join every release with more arrivals to one with more departures by an edge of our
@@ -533,8 +530,7 @@ void plan_finish(struct plan *plan)
 	memset(plan, 0, sizeof(*plan));
 }
 
-/* --- shares -------------------------------------------------------------------------------------
- */
+/* --- shares ---------------------------------------------------------------------------------- */
 
 static unsigned long long flash_cost(const struct plan_cost *cost)
 {
@@ -647,8 +643,7 @@ int plan_shard(struct plan *plan, unsigned boards, const struct plan_cost *cost,
 	return 0;
 }
 
-/* --- out ----------------------------------------------------------------------------------------
- */
+/* --- out ------------------------------------------------------------------------------------- */
 
 static json_t *transition_to_json(const struct plan *plan, const struct transition *t)
 {

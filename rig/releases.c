@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- semantic versions --------------------------------------------------------------------------
- */
+/* --- semantic versions ----------------------------------------------------------------------- */
 
 /* A version in its parts, pointing into its text; pre and build are without their sign. */
 struct semver {
@@ -158,8 +157,7 @@ int semver_compare(const char *a, const char *b)
 	return compare_pre(x.pre, x.pre_len, y.pre, y.pre_len);
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 struct reader {
 	struct manifest *m;

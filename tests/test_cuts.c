@@ -120,8 +120,7 @@ static void orders_by_operation_then_tear_then_seed(void **state)
 		}
 }
 
-/* --- choice -------------------------------------------------------------------------------------
- */
+/* --- choice ---------------------------------------------------------------------------------- */
 
 /*
  * An update in small: a page erased and filled, then one status word elsewhere, pages times over.

@@ -11,8 +11,7 @@
 
 #include <cmocka.h>
 
-/* --- the log ------------------------------------------------------------------------------------
- */
+/* --- the log --------------------------------------------------------------------------------- */
 
 static int parse(struct oplog *log, const char *text, struct err *e)
 {
@@ -80,8 +79,7 @@ static void refuses_what_is_no_trace(void **state)
 	}
 }
 
-/* --- a flash in small, and random logs for it ---------------------------------------------------
- */
+/* --- a flash in small, and random logs for it ------------------------------------------------ */
 
 #define BASE 0x1000
 #define SIZE 256
@@ -304,8 +302,7 @@ static void operations_that_change_nothing_widen_the_range(void **state)
 	oplog_finish(&log);
 }
 
-/* --- what is said of it -------------------------------------------------------------------------
- */
+/* --- what is said of it ---------------------------------------------------------------------- */
 
 static struct landing_check compare(
 	const char *requested, const char *board, struct landing_range range, size_t operations)

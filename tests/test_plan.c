@@ -75,8 +75,7 @@ static void assert_decided(
 	assert_string_equal(t->reason, reason);
 }
 
-/* --- policy -------------------------------------------------------------------------------------
- */
+/* --- policy ---------------------------------------------------------------------------------- */
 
 static void any_later_version_is_an_upgrade_and_an_earlier_one_is_refused(void **state)
 {
@@ -214,8 +213,7 @@ static void a_downgrade_below_the_security_counter_is_refused_where_others_are_a
 	manifest_finish(&m);
 }
 
-/* --- filters ------------------------------------------------------------------------------------
- */
+/* --- filters --------------------------------------------------------------------------------- */
 
 static void filters_choose_transitions(void **state)
 {
@@ -272,8 +270,7 @@ static void says_what_is_wrong_with_a_filter(void **state)
 	manifest_finish(&m);
 }
 
-/* --- trails -------------------------------------------------------------------------------------
- */
+/* --- trails ---------------------------------------------------------------------------------- */
 
 /* Every transition once, every step from what the board holds then. */
 static void assert_trails_are_sound(const struct plan *plan)
@@ -448,8 +445,7 @@ static void the_same_manifest_gives_the_same_plan(void **state)
 	manifest_finish(&m);
 }
 
-/* --- shares -------------------------------------------------------------------------------------
- */
+/* --- shares ---------------------------------------------------------------------------------- */
 
 static const struct plan_cost cost = {.flash_ms = 500, .update_ms = 3000, .refuse_ms = 400};
 

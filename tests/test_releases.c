@@ -82,8 +82,7 @@ static void tells_versions_from_what_is_none(void **state)
 	}
 }
 
-/* --- the manifest -------------------------------------------------------------------------------
- */
+/* --- the manifest ---------------------------------------------------------------------------- */
 
 /* Single quotes stand for double ones. */
 static int load(struct manifest *m, const char *text, struct err *e)
