@@ -1,3 +1,4 @@
+#include "drivers/driver.h"
 #include "rig/config.h"
 #include "rig/err.h"
 
@@ -5,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <cmocka.h>
@@ -426,6 +428,109 @@ static void the_nearest_name_is_the_one_that_a_typo_meant(void **state)
 	json_decref(names);
 }
 
+/* --- the example ---------------------------------------------------------------------------- */
+
+/* Drivers that the example shows and that are not written yet. */
+#define PLANNED                                                                                    \
+	"{\"openocd\":{\"help\":\"h\",\"caps\":[\"probe\"],\"options\":{"                          \
+	"\"adapter\":{\"type\":\"string\"},\"serial\":{\"type\":\"string\"},"                      \
+	"\"speed_khz\":{\"type\":\"integer\"},\"transport\":{\"type\":\"string\"},"                \
+	"\"reset_config\":{\"type\":\"string\"},\"config\":{\"type\":\"string\"},"                 \
+	"\"program\":{\"type\":\"string\"}}},"                                                     \
+	"\"gpio-relay\":{\"help\":\"h\",\"caps\":[\"power\"],\"options\":{"                        \
+	"\"chip\":{\"type\":\"string\"},\"line\":{\"type\":\"integer\"},"                          \
+	"\"active_low\":{\"type\":\"boolean\"},\"off_ms\":{\"type\":\"integer\"}}},"               \
+	"\"serial\":{\"help\":\"h\",\"caps\":[\"console\"],\"options\":{"                          \
+	"\"usb_serial\":{\"type\":\"string\"},\"interface\":{\"type\":\"integer\"},"               \
+	"\"baud\":{\"type\":\"integer\"}}}}"
+
+static char *example(bool uncommented)
+{
+	FILE *in = fopen("rig.conf.example", "r");
+	char *text = NULL, *line = NULL;
+	size_t size, line_size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(in);
+	while (getline(&line, &line_size, in) > 0) {
+		bool setting = strncmp(line, "--", 2) == 0 && line[2] != ' ' && line[2] != '\n';
+
+		fputs(uncommented && setting ? line + 2 : line, out);
+	}
+	free(line);
+	fclose(in);
+	fclose(out);
+	return text;
+}
+
+static json_t *load_example(struct scratch *s, bool uncommented, struct err *e)
+{
+	json_t *catalogue = driver_catalogue(), *config = NULL;
+	json_t *more[] = {json_loads(PLANNED, 0, NULL), json_loads(CATALOGUE, 0, NULL)};
+	char *text = example(uncommented);
+
+	for (size_t i = 0; i < 2; i++) {
+		json_object_update_missing(catalogue, more[i]);
+		json_decref(more[i]);
+	}
+	scratch_write(s, "boards/nrf52840dk.lua", TYPE);
+	scratch_write(s, "build/firmware/broken/bootloader.hex", "");
+	if (config_load(scratch_write(s, "rig.conf", text), catalogue, &config, e) != 0)
+		config = NULL;
+	json_decref(catalogue);
+	free(text);
+	return config;
+}
+
+static void the_example_is_a_bench_of_three_virtual_boards(void **state)
+{
+	static const char *const want[] = {"demo-1", "demo-2", "demo-broken"};
+	const char *name;
+	json_t *config, *board;
+	struct err e;
+	size_t i = 0;
+
+	config = load_example(*state, false, &e);
+	if (!config)
+		fail_msg("%s", e.msg);
+	json_object_foreach (json_object_get(config, "boards"), name, board)
+		assert_string_equal(name, want[i++]);
+	assert_int_equal(i, 3);
+	json_decref(config);
+}
+
+static void the_example_loads_with_every_setting_in_it_used(void **state)
+{
+	struct err e;
+	json_t *config = load_example(*state, true, &e);
+
+	if (!config)
+		fail_msg("%s", e.msg);
+	assert_int_equal(json_object_size(json_object_get(config, "boards")), 11);
+	json_decref(config);
+}
+
+static void the_example_shows_every_option_of_every_driver(void **state)
+{
+	json_t *catalogue = driver_catalogue(), *driver, *option;
+	char *text = example(true), needle[128];
+	const char *name, *key;
+
+	(void)state;
+	json_object_foreach (catalogue, name, driver) {
+		snprintf(needle, sizeof(needle), "driver = \"%s\"", name);
+		if (!strstr(text, needle))
+			fail_msg("rig.conf.example does not show driver %s", name);
+		json_object_foreach (json_object_get(driver, "options"), key, option) {
+			snprintf(needle, sizeof(needle), " %s = ", key);
+			if (!strstr(text, needle))
+				fail_msg("rig.conf.example does not show %s of %s", key, name);
+		}
+	}
+	free(text);
+	json_decref(catalogue);
+}
+
 /* --- the manifest --------------------------------------------------------------------------- */
 
 #define RELEASE(v) "    { version = '" v "', images = { application = 'fw/" v ".bin' } },\n"
@@ -505,6 +610,60 @@ static void what_is_wrong_in_a_manifest_is_said_with_its_line(void **state)
 	}
 }
 
+/* --- docs/configuration.md ------------------------------------------------------------------ */
+
+/* The n-th Lua example of the page; the caller frees it. */
+static char *doc_example(unsigned n)
+{
+	FILE *in = fopen("docs/configuration.md", "r");
+	char *text = NULL, *line = NULL;
+	size_t size, line_size = 0;
+	FILE *out = open_memstream(&text, &size);
+	bool inside = false;
+
+	assert_non_null(in);
+	while (getline(&line, &line_size, in) > 0) {
+		if (strcmp(line, "```lua\n") == 0) {
+			inside = true;
+			n--;
+		} else if (strcmp(line, "```\n") == 0) {
+			inside = false;
+		} else if (inside && n == 0) {
+			fputs(line, out);
+		}
+	}
+	free(line);
+	fclose(in);
+	fclose(out);
+	assert_true(size > 0);
+	return text;
+}
+
+static void the_examples_of_the_documentation_load(void **state)
+{
+	static const char *const files[] = {"rig.conf", "boards/kit.lua", "releases.lua"};
+	struct scratch *s = *state;
+	json_t *config, *m;
+	struct err e;
+
+	for (unsigned i = 0; i < 3; i++) {
+		char *text = doc_example(i + 1);
+
+		scratch_write(s, files[i], text);
+		free(text);
+	}
+	scratch_write(s, "1.0.0/app.bin", "x");
+	scratch_write(s, "2.0.0/app.bin", "x");
+	config = load_at(s, "rig.conf", &e);
+	if (!config)
+		fail_msg("%s", e.msg);
+	if (manifest_load(json_string_value(json_object_get(config, "releases")), &m, &e) != 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(json_array_size(json_object_get(m, "releases")), 2);
+	json_decref(m);
+	json_decref(config);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, scratch_teardown)
@@ -523,8 +682,12 @@ int main(void)
 		T(rig_conf_is_searched_in_the_order_of_the_command_line),
 		T(a_file_that_does_not_load_says_why),
 		T(the_nearest_name_is_the_one_that_a_typo_meant),
+		T(the_example_is_a_bench_of_three_virtual_boards),
+		T(the_example_loads_with_every_setting_in_it_used),
+		T(the_example_shows_every_option_of_every_driver),
 		T(a_manifest_has_absolute_images_lines_and_a_whole_policy),
 		T(what_is_wrong_in_a_manifest_is_said_with_its_line),
+		T(the_examples_of_the_documentation_load),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
