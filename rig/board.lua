@@ -1,0 +1,706 @@
+-- The Lua half of the rig: what a scenario sees as `rig`, `t` and `board`.
+--
+-- Loaded once per run with the table of C primitives; returns the module "rig" and the function
+-- that runs one item. Waiting goes through prim.wait alone. Nothing here makes a board safe: the
+-- keeper does that, however this code ends.
+
+local prim = ...
+
+local rig = {}
+
+-- --- errors -------------------------------------------------------------------------------------
+
+local Error = {}
+Error.__index = Error
+Error.__tostring = function(e)
+	return e.where .. ": " .. e.message
+end
+
+local function fail(code, fmt, ...)
+	local message = select("#", ...) > 0 and fmt:format(...) or fmt
+	error(setmetatable({ code = code, message = message, where = prim.where() }, Error), 0)
+end
+
+local function is_error(e)
+	return getmetatable(e) == Error
+end
+
+-- What a failure says about: the DUT, the bench, or the scenario itself.
+local blame = { dut = "fail", ["expect"] = "fail" }
+
+local function verdict_of(e)
+	return is_error(e) and (blame[e.code] or "error") or "error"
+end
+
+-- Message handler: turns whatever was raised into an Error with a traceback.
+local function caught(e)
+	if not is_error(e) then
+		local text = tostring(e)
+		local where, rest = text:match("^(.-:%d+): (.*)$")
+		e = setmetatable({ code = "script", message = rest or text, where = where or "?" }, Error)
+	end
+	e.traceback = e.traceback or prim.traceback("", 2)
+	return e
+end
+
+local function wait(method, params)
+	local ok, result, message = prim.wait(method, params or {})
+	if ok then
+		return result
+	end
+	fail(result, message)
+end
+
+local function ms(seconds, what)
+	if seconds == nil then
+		return nil
+	end
+	if type(seconds) ~= "number" or seconds <= 0 or seconds > 7 * 86400 then
+		fail("script", "%s: expected a time in seconds above 0, got %s", what, tostring(seconds))
+	end
+	return math.ceil(seconds * 1000)
+end
+
+-- --- scenarios ----------------------------------------------------------------------------------
+
+local scenario_keys = { about = true, kinds = true, name = true, needs = true, over = true, run = true }
+local overs = { transitions = true, releases = true, boards = true, once = true }
+
+function rig.scenario(s)
+	if type(s) ~= "table" then
+		error("rig.scenario: expected a table", 2)
+	end
+	for key in pairs(s) do
+		if not scenario_keys[key] then
+			error(("rig.scenario: unknown key '%s'; known are about, kinds, name, needs, over, run"):format(tostring(key)), 2)
+		end
+	end
+	if type(s.name) ~= "string" or not s.name:match("^[%w%-]+$") then
+		error("rig.scenario: name: expected letters, digits and '-'", 2)
+	end
+	if not overs[s.over] then
+		error('rig.scenario: over: expected "transitions", "releases", "boards" or "once"', 2)
+	end
+	if type(s.run) ~= "function" then
+		error("rig.scenario: run: expected a function (t, board, item)", 2)
+	end
+	return {
+		declared = { name = s.name, over = s.over, needs = s.needs, about = s.about, kinds = s.kinds },
+		run = s.run,
+	}
+end
+
+-- Calls a primitive that answers nil, code, message when it fails.
+local function tool(name, ...)
+	local result, code, message = prim[name](...)
+	if result == nil then
+		fail(code, message)
+	end
+	return result, code
+end
+
+-- The cuts of one trial, as written in --cut: { { op, tear, seed, text }, … }.
+function rig.parse_cuts(text)
+	return tool("parse_cuts", text)
+end
+
+-- --- devices ------------------------------------------------------------------------------------
+
+local Board = {}
+Board.__index = Board
+
+local function device(board, methods)
+	return setmetatable({ board = board }, { __index = methods })
+end
+
+local Power = {}
+
+function Power:on()
+	self.board.cut_event = nil
+	wait("power.set", { on = true })
+end
+
+function Power:off()
+	wait("power.set", { on = false })
+end
+
+function Power:cycle(seconds)
+	self.board.cut_event = nil
+	wait("power.cycle", { off_ms = ms(seconds, "power:cycle") })
+end
+
+function Power:get()
+	return wait("power.get").on
+end
+
+local Console = {}
+
+function Console:write(text)
+	wait("console.write", { data = text })
+end
+
+-- Waits until pattern (PCRE2) matches what came in since the last match, or since power-on.
+function Console:expect(pattern, seconds)
+	local ok, result, message = prim.wait("console.expect", {
+		pattern = pattern,
+		timeout_ms = ms(seconds, "console:expect"),
+		from = self.cursor,
+	})
+	if ok then
+		self.cursor = result.next
+		return result.text, result.groups or {}, result.line
+	end
+	fail(result == "timeout" and "expect" or result, message)
+end
+
+-- The same; nil when it did not come in time.
+function Console:try_expect(pattern, seconds)
+	local ok, text, groups, line = pcall(self.expect, self, pattern, seconds)
+	if ok then
+		return text, groups, line
+	end
+	if is_error(text) and text.code == "expect" then
+		return nil
+	end
+	error(text, 0)
+end
+
+function Console:tail(lines)
+	return wait("console.tail", { lines = lines or 20 }).lines or {}
+end
+
+local Probe = {}
+
+local function probe_method(name, writes)
+	return function(self, params)
+		params = params or {}
+		params.timeout_ms = params.timeout_ms or ms(params.timeout, "probe:" .. name)
+		params.timeout = nil
+		prim.record("probe", { op = name, writes = writes, address = params.address, size = params.size })
+		return wait("probe." .. name, params)
+	end
+end
+
+for name, writes in pairs {
+	program = true, verify = false, read = false, write_word = true, halt = false, resume = false,
+	reset = false, hold_reset = false, breakpoint = false, release = false, command = true, version = false,
+} do
+	Probe[name] = probe_method(name, writes)
+end
+
+local Trigger = {}
+
+function Trigger:mark()
+	wait("trigger.mark")
+end
+
+function Trigger:state()
+	return wait("trigger.state")
+end
+
+function Trigger:trace(path)
+	return wait("trigger.trace", { path = path }).operations
+end
+
+-- Requests to the firmware's management protocol.
+local Smp = {}
+
+function Smp:request(op, group, id, body, seconds)
+	local ok, result, message = prim.wait("transport.request", {
+		op = op, group = group, id = id, body = body or {}, timeout_ms = ms(seconds, "smp:request"),
+	})
+	if ok then
+		return result.body
+	end
+	-- a bench that answers is no reason for the DUT's silence
+	fail(result == "timeout" and "dut" or result, message)
+end
+
+function Smp:read(group, id, body, seconds)
+	return self:request("read", group, id, body, seconds)
+end
+
+function Smp:write(group, id, body, seconds)
+	return self:request("write", group, id, body, seconds)
+end
+
+function Smp:upload(path, options)
+	options = options or {}
+	local ok, result, message = prim.wait("transport.send", {
+		path = path, slot = options.slot or 0, upgrade = options.upgrade or false,
+		timeout_ms = ms(options.timeout or 120, "smp:upload"),
+	})
+	if ok then
+		return result
+	end
+	fail(result == "timeout" and "dut" or result, message)
+end
+
+-- --- the board ----------------------------------------------------------------------------------
+
+local function new_board(context)
+	local conf = context.board
+	local board = setmetatable({
+		conf = conf,
+		name = conf.name,
+		type = conf.type,
+		soc = conf.soc,
+		flash = conf.flash,
+		regions = conf.regions,
+		boot = conf.boot or {},
+		releases = context.releases,
+		work = context.work,
+		powered = false,
+	}, Board)
+	board.can_do = {}
+	for _, name in ipairs(conf.can or {}) do
+		board.can_do[name] = true
+	end
+	for name in pairs(context.caps) do
+		board.can_do[name] = true
+	end
+	board.power = device(board, Power)
+	board.console = device(board, Console)
+	board.probe = device(board, Probe)
+	board.trigger = device(board, Trigger)
+	board.smp = device(board, Smp)
+	local kind = prim.load_board(conf.type_file)
+	board.dut = kind.dut or {}
+	-- what the board holds when the item begins, by the run's own proof (or nil)
+	board.holds = context.holds
+	return board
+end
+
+function Board:can(name)
+	return self.can_do[name] == true
+end
+
+local function dut_function(board, name)
+	local f = board.dut[name]
+	if type(f) ~= "function" then
+		fail("unsupported", "board type %s has no dut.%s (boards/%s.lua)", board.type, name, board.type)
+	end
+	return f
+end
+
+-- Each of these is the board type's own function.
+for _, name in ipairs { "version", "confirm", "health", "status", "write_user_data", "check_user_data" } do
+	Board[name] = function(self, ...)
+		return dut_function(self, name)(self, ...)
+	end
+end
+
+-- Waits until the firmware is up; returns what the board type's function returns (the version, if it knows).
+function Board:wait_ready(seconds)
+	return dut_function(self, "wait_ready")(self, seconds or self.boot.ready_within or 30)
+end
+
+function Board:power_on()
+	self.console.cursor = nil
+	self.power:on()
+end
+
+function Board:power_off()
+	self.power:off()
+end
+
+-- Power off, power on, wait until it is up.
+function Board:reboot()
+	self:power_off()
+	self:power_on()
+	return self:wait_ready()
+end
+
+-- The application image of a release on this board: rig.conf's images come before the manifest's.
+function Board:application(release)
+	local path = prim.application(self.conf, release.images)
+	if not path then
+		fail("config", "release %s has no application image", release.version)
+	end
+	return path
+end
+
+-- With the DUT held in reset, so that not one instruction of it runs while the probe looks.
+function Board:with_probe(f)
+	self:power_off()
+	self.probe:hold_reset { hold = true }
+	self:power_on()
+	local result = f()
+	self.probe:release()
+	self:power_off()
+	self.probe:hold_reset { hold = false }
+	return result
+end
+
+-- Makes the board hold exactly a release as the factory ships it: bootloader and application, all else erased.
+function Board:flash_release(release)
+	local spec = {
+		segments = tool("segments", self.conf, release.images, self.work),
+		erase = { { self.flash.base, self.flash.size } },
+	}
+	self.holds = nil
+	local result
+	self:with_probe(function()
+		result = self.probe:program(spec)
+	end)
+	prim.record("prepare", {
+		how = "probe", release = release.version, pages_written = result.pages_written,
+		pages_kept = result.pages_kept,
+	})
+end
+
+-- Flashes the release unless the board already runs exactly that, proven. Leaves it up and ready.
+function Board:hold(release)
+	if self.holds == release.version then
+		self:power_off()
+		self:power_on()
+		self:wait_ready()
+		if self:version() == release.version and self:image_intact("primary", release) then
+			prim.record("prepare", { how = "update", release = release.version })
+			self:reboot()
+			return
+		end
+	end
+	self:flash_release(release)
+	self:power_on()
+	self:wait_ready()
+	local version = self:version()
+	if version ~= release.version then
+		fail("dut", "freshly flashed with %s, it says it runs %s", release.version, tostring(version))
+	end
+	self.holds = release.version
+end
+
+-- Gives the update and waits until it is at rest. Operations count from here.
+function Board:update(release)
+	self.holds = nil
+	if self:can("trigger") then
+		self.trigger:mark()
+	end
+	prim.record("update", { to = release.version })
+	dut_function(self, "update")(self, { path = self:application(release), version = release.version })
+end
+
+-- Says that the board now holds a release, so that the next item on it need not flash it.
+function Board:settled(release)
+	self.holds = release.version
+end
+
+-- Reads flash ranges {address, size} into one file that stands for the whole flash; leaves power off.
+function Board:read_flash(name)
+	local path = self.work .. "/" .. name
+	self:with_probe(function()
+		self.probe:read { address = self.flash.base, size = self.flash.size, path = path }
+	end)
+	return path
+end
+
+-- What stands in a region of a flash file, compared byte for byte with every release's image:
+-- { release, mixed, version, hash, detail }.
+function Board:identify(path, region)
+	local at = self.regions[region] or fail("config", "board type %s has no region %s", self.type, region)
+	local references = {}
+	for _, release in ipairs(self.releases) do
+		references[#references + 1] = { name = release.version, path = self:application(release) }
+	end
+	return tool("identify", path, at[1] - self.flash.base, at[2], self.flash.page, references)
+end
+
+-- True when the region holds the release's image, byte for byte. Powers the board off.
+function Board:image_intact(region, release)
+	local found = self:identify(self:read_flash("intact.flash"), region)
+	return found.release == release.version, found.detail
+end
+
+-- Powers the board on, with nothing attached to it, and says how it came up.
+function Board:observe_boot()
+	local boot, began = { resets = 0 }, prim.clock()
+	self:power_off()
+	self:power_on()
+	local ok, e = pcall(self.wait_ready, self)
+	if not ok and not (is_error(e) and blame[e.code]) then
+		error(e, 0)
+	end
+	boot.ready = ok
+	if ok then
+		ok, e = pcall(self.version, self)
+		boot.version = ok and e or nil
+	end
+	if self.boot.start then
+		local starts = 0
+		for _, line in ipairs(self.console:tail(1000)) do
+			if line:find(self.boot.start, 1, true) then
+				starts = starts + 1
+			end
+		end
+		boot.resets = math.max(starts - 1, 0)
+	end
+	boot.ms = prim.clock() - began
+	prim.record("boot", { ready = boot.ready, resets = boot.resets, version = boot.version, ms = boot.ms })
+	return boot
+end
+
+function Board:observe_user_data(seed)
+	local ok, detail = self:check_user_data(seed)
+	return { ok = ok, seen = detail }
+end
+
+-- What the judge needs to know of a board after an update or a cut: two boots without a probe, what the
+-- firmware reports, the user's data, and then flash read back. Leaves power off.
+function Board:observe(seed)
+	local seen = { boots = { self:observe_boot() }, reboot = {} }
+	if seen.boots[1].ready then
+		seen.user_data = self:observe_user_data(seed)
+		seen.status = { slots = self:status() }
+		seen.reboot.boot = self:observe_boot()
+		if seen.reboot.boot.ready then
+			seen.reboot.user_data = self:observe_user_data(seed)
+		end
+	end
+	local path = self:read_flash("recovered.flash")
+	seen.reboot.primary = self:identify(path, "primary")
+	seen.primary = seen.reboot.primary
+	seen.limits = { ready_within_ms = ms(self.boot.ready_within or 30, "boot.ready_within"), max_resets = self.boot.max_resets or 3 }
+	return seen
+end
+
+-- The flash as it is, to come back to; leaves power off.
+function Board:capture(name)
+	local state = { name = name, path = self:read_flash(name .. ".flash"), holds = self.holds }
+	if self:can("snapshot") then
+		wait("snapshot.save", { name = name })
+		state.snapshot = true
+	end
+	return state
+end
+
+-- Brings a captured state back. The first time it is the probe that does it, on every board.
+function Board:restore(state)
+	self:power_off()
+	self.holds = nil
+	if state.snapshot and state.proven then
+		wait("snapshot.restore", { name = state.name })
+		prim.record("prepare", { how = "snapshot", release = state.holds })
+	else
+		local result
+		self:with_probe(function()
+			result = self.probe:program { segments = { { address = self.flash.base, path = state.path } } }
+		end)
+		prim.record("prepare", {
+			how = "probe", release = state.holds, pages_written = result.pages_written,
+			pages_kept = result.pages_kept,
+		})
+		state.proven = true
+	end
+	self.holds = state.holds
+end
+
+-- Runs f with a cut armed. Returns true and the event when the power was cut, false when f ended before
+-- the cut came. What f was doing when the power went ends in an error that stops here.
+function Board:cut_during(cut, f)
+	if cut.op ~= "end" then
+		wait("trigger.mark")
+		wait("cut.arm", { on = { op = cut.op, tear = cut.tear, seed = cut.seed } })
+	end
+	local ok, e = xpcall(f, caught)
+	if cut.op == "end" then
+		if not ok then
+			error(e, 0)
+		end
+		self:power_off()
+		return true, { op = "end" }
+	end
+	local result = wait("cut.disarm")
+	if result.fired then
+		self.holds = nil
+		return true, result
+	end
+	if not ok then
+		error(e, 0)
+	end
+	return false
+end
+
+-- The operations since the update was given, in a file.
+function Board:trace(name)
+	local path = self.work .. "/" .. name
+	local operations = self.trigger:trace(path)
+	prim.record("trace", { operations = operations })
+	return { path = path, operations = operations }
+end
+
+-- N cuts (nil: all there are) spread over a trace; index turns the spread from one transition to the next.
+function Board:choose_cuts(trace, n, index, seed)
+	return tool("choose_cuts", trace.path, n, index, seed, self.regions)
+end
+
+-- Where a cut landed, from the flash: state is what was there before, trace the uncut update. Journals it.
+function Board:landing(state, trace, cut, event)
+	local after = self:read_flash("after.flash")
+	local board = event.op ~= "end" and event or nil
+	local check = tool("landing", state.path, trace.path, after, self.flash.base, cut.text,
+		board and { op = board.op, tear = board.tear, seed = board.seed } or nil)
+	prim.record("cut", {
+		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed,
+		landed = check.agreement == "agrees" and check.done + 1 or nil,
+		counted = board and board.op or nil,
+		error = check.skew, what = check.text, agreement = check.agreement, latency_ns = event.latency_ns,
+	})
+	return check
+end
+
+-- --- what a scenario does with its findings ------------------------------------------------------
+
+local Trial = {}
+Trial.__index = Trial
+
+local function point(t, ok, name, fields)
+	fields = fields or {}
+	fields.ok = ok and true or false
+	fields.name = tostring(name)
+	if not ok then
+		fields.at = fields.at or prim.where()
+		t.failed = true
+	end
+	if t.again then
+		t.again[#t.again + 1] = fields
+	else
+		prim.record("point", fields)
+	end
+	if not ok then
+		t.findings[#t.findings + 1] = {
+			name = fields.finding or "check", text = fields.name, expected = fields.expected, seen = fields.seen,
+		}
+	end
+	return fields.ok
+end
+
+function Trial:ok(value, name)
+	return point(self, value, name)
+end
+
+function Trial:is(seen, expected, name)
+	local same = seen == expected
+	return point(self, same, name, not same and { expected = tostring(expected), seen = tostring(seen) } or nil)
+end
+
+function Trial:like(seen, pattern, name)
+	local same = type(seen) == "string" and seen:find(pattern) ~= nil
+	return point(self, same, name,
+		not same and { expected = "matches " .. pattern, seen = tostring(seen) } or nil)
+end
+
+function Trial:skip(reason, name)
+	prim.record("point", { ok = true, name = name or "skipped", skip = tostring(reason) })
+end
+
+function Trial:note(text)
+	prim.record("note", { text = tostring(text) })
+end
+
+function Trial:measure(name, value, unit)
+	if type(value) ~= "number" then
+		fail("script", "t:measure: expected a number, got %s", type(value))
+	end
+	prim.record("measure", { name = tostring(name), value = value, unit = unit })
+end
+
+-- Hands observations to the judge; every finding becomes a point.
+function Trial:judge(observations)
+	local findings, verdict = tool("judge", observations)
+	for _, finding in ipairs(findings) do
+		point(self, finding.ok, finding.what, {
+			finding = finding.name, expected = finding.expected, seen = finding.seen,
+		})
+	end
+	if verdict == "error" or verdict == "inconclusive" then
+		self.verdict = self.verdict or verdict
+	end
+	return verdict, findings
+end
+
+-- Runs f as one attempt; returns its verdict and, unless it passed, the error it ended with.
+local function attempt(t, f)
+	local again = t.again
+	t.failed, t.verdict, t.findings = false, nil, {}
+	local ok, e = xpcall(f, caught)
+	local verdict = ok and (t.failed and "fail" or t.verdict or "pass") or verdict_of(e)
+	if not ok and verdict == "fail" then
+		t.again = again
+		point(t, false, e.message, { at = e.where, finding = e.code })
+	end
+	return verdict, not ok and { code = e.code, message = e.message, where = e.where, traceback = e.traceback } or nil
+end
+
+-- A failure is run once more and called deterministic or flaky; the first verdict stands.
+local function attempt_again(t, f, seen)
+	local findings, failed = t.findings, t.failed
+	t.again = {}
+	local verdict = attempt(t, f)
+	prim.record("again", { verdict = verdict, points = t.again })
+	t.again, t.findings, t.failed = nil, findings, failed
+	return verdict == seen and "deterministic" or "flaky"
+end
+
+-- One trial of an item: the unit that is resumed and replayed. cut is its cut in the grammar of --cut, if it has one.
+function Trial:trial(key, f, cut)
+	if self.key then
+		fail("script", "t:trial inside t:trial")
+	end
+	if self.options.done and self.options.done[self.item_key .. "/" .. key] then
+		return
+	end
+	self.key = key
+	prim.record("trial-start", { key = key })
+	local verdict, e = attempt(self, f)
+	local record = { verdict = verdict, findings = self.findings, reason = e and e.message, cut = cut }
+	if verdict == "fail" and self.options.again ~= false then
+		record.again = attempt_again(self, f, verdict)
+	end
+	prim.record("verdict", record)
+	self.key = nil
+	if verdict == "error" then
+		error(setmetatable(e or { code = "bench", message = key .. ": the bench failed", where = "?" }, Error), 0)
+	end
+	self.trials[verdict] = (self.trials[verdict] or 0) + 1
+	if verdict == "fail" and self.options.fail_fast then
+		error(setmetatable({ code = "fail-fast", message = "stopped at the first failure", where = "" }, Error), 0)
+	end
+	return verdict
+end
+
+blame["fail-fast"] = "fail"
+
+-- --- one item -----------------------------------------------------------------------------------
+
+local function run_item(scenario, context)
+	local board
+	local t = setmetatable({
+		seed = context.seed, options = context.options, item_key = context.item.key, trials = {},
+		index = context.index or 0, work = context.work,
+	}, Trial)
+	local function body()
+		board = board or new_board(context)
+		scenario.run(t, board, context.item)
+	end
+	local verdict, e = attempt(t, body)
+	local again
+	if e and e.code == "fail-fast" then
+		e = nil
+	end
+	if e and e.code == "unsupported" and not t.failed then
+		return { verdict = "skip", skipped = e.message }
+	end
+	if next(t.trials) and verdict ~= "error" then
+		verdict = t.trials.fail and "fail" or t.trials.inconclusive and "inconclusive" or verdict
+	elseif verdict == "fail" and context.options.again ~= false and not context.options.hold_on_fail then
+		-- from a clean flash: what fails only after another update was chained, not alone
+		prim.record("note", { text = "failed: once more from a clean flash" })
+		board.holds = nil
+		again = attempt_again(t, body, verdict)
+		board.holds = nil
+	end
+	return { verdict = verdict, error = e, again = again, holds = verdict == "pass" and board.holds or nil }
+end
+
+return rig, run_item
