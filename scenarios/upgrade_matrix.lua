@@ -1,0 +1,42 @@
+-- Every version still in the field can be updated to every later one, and keeps its user's data;
+-- what policy forbids is refused.
+local rig = require "rig"
+
+local function refused(t, board, item)
+	local ok, e = pcall(board.update, board, item.to)
+	if not ok and e.code ~= "dut" then
+		error(e, 0)
+	end
+	t:ok(not ok, "the update is refused" .. (ok and "" or ": " .. e.message))
+end
+
+return rig.scenario {
+	name = "upgrade-matrix",
+	about = "every transition of the policy: version, image, user data; refusals refused",
+	over = "transitions",
+	needs = { "power", "console", "probe", "transport" },
+
+	run = function(t, board, item)
+		local holds = item.to
+
+		board:hold(item.from)
+		board:write_user_data(t.seed)
+		if item.expect == "refuse" then
+			holds = item.from
+			refused(t, board, item)
+		else
+			for _, step in ipairs(item.via or {}) do
+				board:update(step)
+				t:is(board:version(), step.version, "runs " .. step.version .. " on the way")
+			end
+			board:update(item.to)
+		end
+
+		t:is(board:version(), holds.version, "runs " .. holds.version)
+		t:ok(board:check_user_data(t.seed), "user data survived")
+		t:is(board:reboot(), holds.version, "runs " .. holds.version .. " after another power cycle")
+		t:ok(board:check_user_data(t.seed), "user data is still there")
+		t:ok(board:image_intact("primary", holds), "the image in flash is the release's")
+		board:settled(holds)
+	end,
+}
