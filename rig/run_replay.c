@@ -1,0 +1,60 @@
+#include "run_replay.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_quoted(FILE *out, const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "-_./:,=+@%";
+
+	if (*word && word[strspn(word, plain)] == '\0') {
+		fputs(word, out);
+		return;
+	}
+	fputc('\'', out);
+	for (; *word; word++)
+		if (*word == '\'')
+			fputs("'\\''", out);
+		else
+			fputc(*word, out);
+	fputc('\'', out);
+}
+
+static void put_option(FILE *out, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	fprintf(out, " %s ", name);
+	put_quoted(out, value);
+}
+
+json_t *run_replay(const json_t *job, const char *board, const json_t *item, const char *cut)
+{
+	const json_t *options = json_object_get(job, "options");
+	const char *shown = json_string_value(json_object_get(job, "scenario_as_given"));
+	char *text = NULL, seed[32];
+	size_t len;
+	json_t *command;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return json_null();
+	fputs("rig", out);
+	put_option(out, "--config", json_string_value(json_object_get(job, "config_as_given")));
+	fputs(" run ", out);
+	put_quoted(out, shown ? shown : json_string_value(json_object_get(job, "scenario")));
+	put_option(out, "--board", board);
+	if (json_object_get(item, "from"))
+		put_option(out, "--only", json_string_value(json_object_get(item, "key")));
+	put_option(out, "--cut", cut);
+	snprintf(seed, sizeof(seed), "%lld",
+		(long long)json_integer_value(json_object_get(options, "seed")));
+	put_option(out, "--seed", seed);
+	fclose(out);
+	command = json_string(text);
+	free(text);
+	return command;
+}

@@ -1,0 +1,15 @@
+/*
+ * The command that does one trial again.
+ */
+#ifndef RIG_RUN_REPLAY_H
+#define RIG_RUN_REPLAY_H
+
+#include <jansson.h>
+
+/*
+ * A new string: "rig run SCENARIO --board B --only ITEM --cut CUT --seed N", quoted for a POSIX
+ * shell, with the job's configuration where it was given. cut may be NULL.
+ */
+json_t *run_replay(const json_t *job, const char *board, const json_t *item, const char *cut);
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * What a scenario goes over, dealt to boards; and the command that replays a trial.
+ */
+#include "rig/err.h"
+#include "rig/items.h"
+#include "rig/run_replay.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+static json_t *manifest(void)
+{
+	return json_pack("{s:s, s:s, s:[{s:s, s:{s:s}}, {s:s, s:{s:s}}, {s:s, s:{s:s}}], s:{s:s}}",
+		"file", "r.lua", "product", "p", "releases", "version", "1.0.0", "images",
+		"application", "/a", "version", "1.1.0", "images", "application", "/b", "version",
+		"2.0.0", "images", "application", "/c", "policy", "updates", "any");
+}
+
+static json_t *scenario(const char *over, const char *kind)
+{
+	json_t *s = json_pack("{s:s, s:s}", "name", "x", "over", over);
+
+	if (kind)
+		json_object_set_new(s, "kinds", json_pack("[s]", kind));
+	return s;
+}
+
+static size_t init(struct items *items, const char *over, const char *kind, json_t *options,
+	unsigned boards, struct err *e)
+{
+	json_t *s = scenario(over, kind), *m = manifest();
+	int code = items_init(items, s, m, options, boards, e);
+
+	json_decref(s);
+	json_decref(m);
+	json_decref(options);
+	return code ? 0 : items->total;
+}
+
+static void every_ordered_pair_is_an_item_once(void **state)
+{
+	struct items items;
+	struct err e = {.msg = ""};
+	json_t *seen = json_object(), *list, *item;
+	size_t b, i;
+
+	(void)state;
+	if (init(&items, "transitions", NULL, json_object(), 2, &e) != 6)
+		fail_msg("%s", e.msg);
+	json_array_foreach (items.boards, b, list) {
+		json_array_foreach (list, i, item) {
+			const char *key = json_string_value(json_object_get(item, "key"));
+
+			assert_null(json_object_get(seen, key));
+			json_object_set_new(seen, key, json_true());
+			assert_true(json_is_object(json_object_get(item, "from")));
+		}
+	}
+	assert_int_equal(json_object_size(seen), 6);
+	json_decref(seen);
+	items_finish(&items);
+}
+
+static void a_scenario_that_names_kinds_gets_only_those(void **state)
+{
+	struct items items;
+	struct err e = {.msg = ""};
+
+	(void)state;
+	assert_int_equal(init(&items, "transitions", "refuse", json_object(), 1, &e), 3);
+	items_finish(&items);
+	assert_int_equal(init(&items, "transitions", "upgrade", json_object(), 1, &e), 3);
+	items_finish(&items);
+	assert_int_equal(init(&items, "transitions", "upgrade",
+				 json_pack("{s:[s]}", "only", "2.0.0:1.0.0"), 1, &e),
+		0);
+	assert_int_equal(e.code, ERR_USAGE);
+}
+
+static void releases_boards_and_once_need_no_policy(void **state)
+{
+	struct items items;
+	struct err e = {.msg = ""};
+
+	(void)state;
+	assert_int_equal(init(&items, "releases", NULL, json_object(), 2, &e), 3);
+	items_finish(&items);
+	assert_int_equal(init(&items, "boards", NULL, json_object(), 3, &e), 3);
+	items_finish(&items);
+	assert_int_equal(init(&items, "once", NULL, json_object(), 3, &e), 1);
+	items_finish(&items);
+}
+
+static void without_a_manifest_transitions_are_refused_with_the_mend(void **state)
+{
+	json_t *s = scenario("transitions", NULL), *options = json_object();
+	struct items items;
+	struct err e = {.msg = ""};
+
+	(void)state;
+	assert_int_equal(items_init(&items, s, NULL, options, 1, &e), -ERR_CONFIG);
+	assert_non_null(strstr(e.msg, "bench { releases ="));
+	json_decref(s);
+	json_decref(options);
+}
+
+static void an_items_seed_follows_from_the_runs_seed_and_its_key(void **state)
+{
+	(void)state;
+	assert_true(item_seed(1, "1.0.0:2.0.0") == item_seed(1, "1.0.0:2.0.0"));
+	assert_true(item_seed(1, "1.0.0:2.0.0") != item_seed(2, "1.0.0:2.0.0"));
+	assert_true(item_seed(1, "1.0.0:2.0.0") != item_seed(1, "1.0.0:1.1.0"));
+	assert_true(item_seed(INT64_MAX, "x") >= 0 && item_seed(INT64_MAX, "x") < 0x80000000LL);
+}
+
+static void a_replay_is_quoted_for_a_shell(void **state)
+{
+	json_t *job = json_pack("{s:s, s:s, s:{s:i}}", "scenario", "/a/b.lua", "scenario_as_given",
+		"my tests/it's.lua", "options", "seed", 7);
+	json_t *item = json_pack("{s:s, s:{}}", "key", "1.0.0:2.0.0", "from");
+	json_t *command = run_replay(job, "demo-1", item, "57:torn:3");
+
+	(void)state;
+	assert_string_equal(json_string_value(command),
+		"rig run 'my tests/it'\\''s.lua' --board demo-1 --only 1.0.0:2.0.0 --cut 57:torn:3 "
+		"--seed 7");
+	json_decref(job);
+	json_decref(item);
+	json_decref(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_ordered_pair_is_an_item_once),
+		cmocka_unit_test(a_scenario_that_names_kinds_gets_only_those),
+		cmocka_unit_test(releases_boards_and_once_need_no_policy),
+		cmocka_unit_test(without_a_manifest_transitions_are_refused_with_the_mend),
+		cmocka_unit_test(an_items_seed_follows_from_the_runs_seed_and_its_key),
+		cmocka_unit_test(a_replay_is_quoted_for_a_shell),
+	};
+
+	return cmocka_run_group_tests_name("items", tests, NULL, NULL);
+}
