@@ -7,6 +7,11 @@ B := build/$(VARIANT)
 PREFIX ?= /usr/local
 DESTDIR ?=
 
+# what is run is shown with V=1
+ifeq ($(V),)
+MAKEFLAGS += --silent
+endif
+
 # --- packages -----------------------------------------------------------------------------------
 PKGS_BUILD := build-essential pkg-config libuv1-dev libjansson-dev liblua5.4-dev libcbor-dev \
 	nettle-dev libpcre2-dev libunicorn-dev gcc-arm-none-eabi openocd
@@ -136,3 +141,22 @@ lint: deps-lint ## clang-format, clang-tidy, cppcheck, luacheck, banned calls
 	cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --inline-suppr \
 		-I. $(filter-out fixtures/firmware/% tests/%,$(filter %.c,$(C_FILES)))
 	luacheck -q $(shell git ls-files '*.lua')
+
+# --- the main job, benches, installing ----------------------------------------------------------
+demo: deps-build ## install what is missing, build, run the main job on virtual boards
+	@$(MAKE) --no-print-directory all
+	@RIG_BUILD=$(CURDIR)/$(B) fixtures/demo.sh
+
+bench: deps-check ## measure and print what the rig itself costs
+	@$(MAKE) --no-print-directory all $(B)/bench
+	@RIG_BUILD=$(CURDIR)/$(B) tests/bench.sh
+
+LIBDIR := $(DESTDIR)$(PREFIX)/lib/rig
+SHAREDIR := $(DESTDIR)$(PREFIX)/share/rig
+install: all ## install below PREFIX (DESTDIR is put before it)
+	install -d $(LIBDIR) $(DESTDIR)$(PREFIX)/bin $(SHAREDIR)/rig $(SHAREDIR)/boards $(SHAREDIR)/scenarios
+	install -m 755 $(PROGRAMS) $(LIBDIR)
+	ln -sf ../lib/rig/rig $(DESTDIR)$(PREFIX)/bin/rig
+	install -m 644 rig/board.lua $(SHAREDIR)/rig
+	install -m 644 $(wildcard boards/*) $(SHAREDIR)/boards
+	install -m 644 $(wildcard scenarios/*.lua) $(SHAREDIR)/scenarios

@@ -393,6 +393,19 @@ static bool is_running(const char *state_dir, const char *id)
 	return live;
 }
 
+int runs_remove(const char *state_dir, const char *id, struct err *e)
+{
+	char *path = runs_path(state_dir, id, NULL);
+	int rc = 0;
+
+	if (!path)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0)
+		rc = err_errno(e, ERR_IO, errno, "%s", path);
+	free(path);
+	return rc;
+}
+
 int runs_prune(const char *state_dir, unsigned keep_count, struct err *e)
 {
 	struct dirent **ids;
@@ -400,16 +413,9 @@ int runs_prune(const char *state_dir, unsigned keep_count, struct err *e)
 	unsigned ended = 0;
 
 	for (int i = n - 1; rc == 0 && i >= 0; i--) {
-		char *path;
-
 		if (is_running(state_dir, ids[i]->d_name) || ended++ < keep_count)
 			continue;
-		path = runs_path(state_dir, ids[i]->d_name, NULL);
-		if (!path)
-			rc = err_set(e, ERR_NOMEM, "out of memory");
-		else if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0)
-			rc = err_errno(e, ERR_IO, errno, "%s", path);
-		free(path);
+		rc = runs_remove(state_dir, ids[i]->d_name, e);
 	}
 	if (n >= 0)
 		free_ids(ids, n);

@@ -48,6 +48,9 @@ int runs_show(const char *state_dir, const char *id, FILE *out, struct err *e);
  */
 int runs_prune(const char *state_dir, unsigned keep, struct err *e);
 
+/* Removes one run's folder, also one that never came to run. ERR_IO, ERR_NOMEM. */
+int runs_remove(const char *state_dir, const char *id, struct err *e);
+
 /* state_dir/id[/file], the caller's to free; file may be NULL. NULL: out of memory. */
 char *runs_path(const char *state_dir, const char *id, const char *file);
 

@@ -1,0 +1,26 @@
+/*
+ * The progress of a run on standard error, made from its journal records: what runs on each board,
+ * how fast, how long it will take. One line that is rewritten on a terminal; else a line per
+ * finished item or trial that failed.
+ */
+#ifndef RIG_PROGRESS_H
+#define RIG_PROGRESS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+struct progress;
+
+/* terminal: out understands carriage return and erase-line. NULL: out of memory. */
+struct progress *progress_create(FILE *out, bool terminal);
+
+/* now_ns: a monotonic clock, as the records' t_mono_ns. */
+void progress_record(struct progress *p, const json_t *record);
+
+/* Ends the line and prints the closing lines that a person reads. run_dir may be NULL. */
+void progress_finish(struct progress *p, const char *run_dir);
+
+void progress_destroy(struct progress *p);
+
+#endif
