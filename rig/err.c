@@ -11,8 +11,11 @@ static const char *const names[] = {
 
 int err_vset(struct err *e, enum err_code code, const char *fmt, va_list ap)
 {
+	char text[sizeof(e->msg)] = ""; /* an argument may well be e->msg itself */
+
+	vsnprintf(text, sizeof(text), fmt, ap);
 	e->code = code;
-	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	memcpy(e->msg, text, strlen(text) + 1);
 	return -(int)code;
 }
 
@@ -39,14 +42,13 @@ int err_errno(struct err *e, enum err_code code, int errnum, const char *fmt, ..
 
 int err_prefix(struct err *e, const char *fmt, ...)
 {
-	char head[sizeof(e->msg)], tail[sizeof(e->msg)];
+	char head[sizeof(e->msg)];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(head, sizeof(head), fmt, ap);
 	va_end(ap);
-	memcpy(tail, e->msg, sizeof(tail));
-	return err_set(e, e->code, "%s: %s", head, tail);
+	return err_set(e, e->code, "%s: %s", head, e->msg);
 }
 
 const char *err_name(enum err_code code)

@@ -3,6 +3,7 @@
 #include "err.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct op {
 	void *cancel_arg;
 	unsigned deadline_ms;
 	char *what;
+	bool cancelling; /* in the cancel hook: what it completes is overruled */
 };
 
 static void free_closed(uv_handle_t *handle)
@@ -29,6 +31,10 @@ static void complete(struct op *op, const struct err *e, json_t *result)
 	op_done_fn *done = op->done;
 	void *arg = op->done_arg;
 
+	if (op->cancelling) {
+		json_decref(result);
+		return;
+	}
 	uv_close((uv_handle_t *)&op->deadline, free_closed);
 	done(arg, e, result);
 	json_decref(result);
@@ -94,7 +100,13 @@ void op_on_cancel(struct op *op, void (*hook)(struct op *, void *), void *arg)
 
 void op_cancel(struct op *op, const struct err *why)
 {
+	struct err copy = *why; /* it may belong to what the hook frees */
+
+	if (op->cancelling)
+		return;
+	op->cancelling = true;
 	if (op->cancel)
 		op->cancel(op, op->cancel_arg);
-	complete(op, why, NULL);
+	op->cancelling = false;
+	complete(op, &copy, NULL);
 }

@@ -40,12 +40,13 @@ void op_fail(struct op *op, const struct err *e);
 void op_failf(struct op *op, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /*
- * What to call when op is cancelled or its deadline passes, so that the driver forgets op. The hook
- * must not complete op. Replaces the previous hook; NULL removes it.
+ * What to call when op is cancelled or its deadline passes, so that the driver forgets op. The
+ * reason for the end is decided then: completing op from within the hook changes nothing. Replaces
+ * the previous hook; NULL removes it.
  */
 void op_on_cancel(struct op *op, void (*hook)(struct op *op, void *arg), void *arg);
 
-/* Cancels op: runs its hook, then completes it with *why. */
+/* Cancels op: runs its hook, then completes it with *why, whose code must not be ERR_NONE. */
 void op_cancel(struct op *op, const struct err *why);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,14 +117,20 @@ static void connection_lost(struct rpc *rpc, const struct err *why)
 static void written(uv_write_t *req, int status)
 {
 	struct write_req *w = req->data;
+	struct rpc *rpc = req->handle->data;
+	struct err e;
 
-	(void)status; /* a broken pipe is seen by the reader as end of file */
 	free(w->data);
 	free(w);
+	/* a peer that only shut its receiving side down gives no end of file */
+	if (status < 0 && status != UV_ECANCELED) {
+		err_set(&e, ERR_GONE, "connection: %s", uv_strerror(status));
+		connection_lost(rpc, &e);
+	}
 }
 
-/* Steals message. */
-static void send_message(struct rpc *rpc, json_t *message)
+/* Steals message. False: it could not be made, and will not go out. */
+static bool send_message(struct rpc *rpc, json_t *message)
 {
 	struct write_req *w = NULL;
 	char *text;
@@ -131,24 +138,24 @@ static void send_message(struct rpc *rpc, json_t *message)
 	int n = 0;
 
 	if (!message)
-		return;
+		return false;
 	json_object_set_new(message, "jsonrpc", json_string("2.0"));
 	text = rpc->closed ? NULL : json_dumps(message, JSON_COMPACT);
 	json_decref(message);
 	if (!text)
-		return;
+		return false;
 	len = strlen(text);
 	text[len++] = '\n'; /* in place of the terminator */
 	if (rpc->pipe.write_queue_size == 0) {
 		uv_buf_t buf = uv_buf_init(text, (unsigned)len);
 
 		n = uv_try_write((uv_stream_t *)&rpc->pipe, &buf, 1);
-		if (n == (int)len || (n < 0 && n != UV_EAGAIN)) {
+		if (n == (int)len) {
 			free(text);
-			return;
+			return true;
 		}
 		if (n < 0)
-			n = 0;
+			n = 0; /* full, or broken: then the queued write says so, from the loop */
 	}
 	w = calloc(1, sizeof(*w));
 	if (w) {
@@ -157,10 +164,11 @@ static void send_message(struct rpc *rpc, json_t *message)
 		w->data = text;
 		w->req.data = w;
 		if (uv_write(&w->req, (uv_stream_t *)&rpc->pipe, &buf, 1, written) == 0)
-			return;
+			return true;
 	}
 	free(w);
 	free(text);
+	return false;
 }
 
 static json_t *error_object(const struct err *e)
@@ -183,18 +191,18 @@ static void take_reply(struct rpc *rpc, json_t *id, json_t *message)
 {
 	struct waiting *w = waiting_take(rpc, json_integer_value(id));
 	json_t *error = json_object_get(message, "error");
+	enum err_code code;
 	struct err e;
 
 	if (!w)
 		return; /* its deadline passed: too late to matter */
-	if (!error) {
+	if (!error || json_is_null(error)) {
 		waiting_finish(w, NULL, json_object_get(message, "result"));
 		return;
 	}
-	err_set(&e,
-		err_code_of(
-			json_string_value(json_object_get(json_object_get(error, "data"), "name"))),
-		"%s",
+	code = err_code_of(
+		json_string_value(json_object_get(json_object_get(error, "data"), "name")));
+	err_set(&e, code == ERR_NONE ? ERR_PROTOCOL : code, "%s",
 		json_is_string(json_object_get(error, "message"))
 			? json_string_value(json_object_get(error, "message"))
 			: "an error without a message");
@@ -248,6 +256,14 @@ static void take_line(struct rpc *rpc, const char *line, size_t len)
 	json_decref(message);
 }
 
+static void line_too_long(struct rpc *rpc)
+{
+	struct err e;
+
+	err_set(&e, ERR_PROTOCOL, "the peer sent a line of over %zu bytes", RPC_LINE_MAX);
+	connection_lost(rpc, &e);
+}
+
 static void take_input(struct rpc *rpc)
 {
 	size_t start = 0;
@@ -258,7 +274,9 @@ static void take_input(struct rpc *rpc)
 		size_t end = (size_t)(nl - rpc->in);
 
 		rpc->in_scanned = end + 1;
-		if (end > start)
+		if (end - start > RPC_LINE_MAX)
+			line_too_long(rpc);
+		else if (end > start)
 			take_line(rpc, rpc->in + start, end - start);
 		start = end + 1;
 	}
@@ -304,25 +322,36 @@ static void got_input(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	} else {
 		rpc->in_len += (size_t)n;
 		take_input(rpc);
-		if (!rpc->closed && rpc->in_len > RPC_LINE_MAX) {
-			err_set(&e, ERR_PROTOCOL, "the peer sent a line of over %zu bytes",
-				(size_t)RPC_LINE_MAX);
-			connection_lost(rpc, &e);
-		}
+		if (!rpc->closed && rpc->in_len > RPC_LINE_MAX)
+			line_too_long(rpc);
 	}
 	rpc->reading = false;
 	if (rpc->destroyed)
 		uv_close((uv_handle_t *)&rpc->pipe, pipe_closed);
 }
 
+/* libuv writes without MSG_NOSIGNAL; a peer that went away must not end this process. */
+static void ignore_sigpipe(void)
+{
+	struct sigaction now;
+
+	if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
+}
+
 struct rpc *rpc_create(uv_loop_t *loop, int fd, const struct rpc_handlers *handlers, void *arg)
 {
 	struct rpc *rpc = calloc(1, sizeof(*rpc));
+	int type = 0;
+	socklen_t size = sizeof(type);
 
-	if (!rpc) {
+	/* on what is no socket libuv would abort later, within the loop */
+	if (!rpc || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM) {
+		free(rpc);
 		close(fd);
 		return NULL;
 	}
+	ignore_sigpipe();
 	uv_pipe_init(loop, &rpc->pipe, 0);
 	rpc->pipe.data = rpc;
 	rpc->handlers = *handlers;
@@ -349,6 +378,7 @@ void rpc_destroy(struct rpc *rpc)
 	rpc->destroyed = true;
 	err_set(&e, ERR_GONE, "the connection was closed here");
 	connection_lost(rpc, &e);
+	fail_waiting(rpc, &e); /* those left when called by one of them, as they fail */
 	for (struct rpc_call *call = rpc->calls; call; call = call->next)
 		call->rpc = NULL;
 	if (!rpc->reading)
@@ -369,6 +399,7 @@ void rpc_request(struct rpc *rpc, const char *method, json_t *params, unsigned t
 	rpc_reply_fn *reply, void *arg)
 {
 	struct waiting *w = calloc(1, sizeof(*w));
+	json_int_t id;
 	struct err e;
 
 	if (w)
@@ -395,10 +426,16 @@ void rpc_request(struct rpc *rpc, const char *method, json_t *params, unsigned t
 		w->timed = true;
 		uv_timer_init(rpc->pipe.loop, &w->timer);
 		w->timer.data = w;
+		uv_update_time(rpc->pipe.loop); /* which may have been busy for long */
 		uv_timer_start(&w->timer, request_timed_out, timeout_ms, 0);
 	}
-	send_message(rpc,
-		json_pack("{s:I, s:s, s:o*}", "id", w->id, "method", method, "params", params));
+	id = w->id;
+	if (send_message(rpc,
+		    json_pack("{s:I, s:s, s:o*}", "id", id, "method", method, "params", params)))
+		return;
+	waiting_take(rpc, id);
+	err_set(&e, ERR_NOMEM, "%s: the request could not be made", method);
+	waiting_finish(w, &e, NULL);
 }
 
 void rpc_notify(struct rpc *rpc, const char *method, json_t *params)
@@ -487,6 +524,19 @@ static int unix_address(const char *path, struct sockaddr_un *addr, int *folder,
 	return 0;
 }
 
+/* A connected descriptor, or -1 with the reason in errno. Never waits. */
+static int try_connect(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), reason;
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+		return fd;
+	reason = errno;
+	close(fd);
+	errno = reason;
+	return -1;
+}
+
 int rpc_connect_unix(const char *path, struct err *e)
 {
 	struct sockaddr_un addr;
@@ -495,49 +545,64 @@ int rpc_connect_unix(const char *path, struct err *e)
 	code = unix_address(path, &addr, &folder, e);
 	if (code)
 		return code;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		code = err_errno(e, ERR_IO, errno, "socket");
-	} else if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
-		code = err_errno(e, ERR_GONE, errno, "connect to %s", path);
-		close(fd);
-	}
+	fd = try_connect(&addr);
+	if (fd < 0) /* EAGAIN: so many wait there already that no more are taken */
+		code = err_errno(
+			e, errno == EAGAIN ? ERR_BUSY : ERR_GONE, errno, "connect to %s", path);
 	if (folder >= 0)
 		close(folder);
-	if (code)
-		return code;
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	return fd;
+	return code ? code : fd;
+}
+
+/* Makes place for a new socket at path: removes the one of a listener that is gone, no other. */
+static int remove_stale(const char *path, const struct sockaddr_un *addr, struct err *e)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ? 0 : err_errno(e, ERR_IO, errno, "%s", path);
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(e, ERR_IO, "%s: there is something that is no socket", path);
+	fd = try_connect(addr);
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 || errno == EAGAIN)
+		return err_set(e, ERR_BUSY, "%s: somebody listens there already", path);
+	if (errno != ECONNREFUSED && errno != ENOENT)
+		return err_errno(e, ERR_IO, errno, "%s", path);
+	if (unlink(path) != 0 && errno != ENOENT)
+		return err_errno(e, ERR_IO, errno, "%s", path);
+	return 0;
+}
+
+static int listen_at(const char *path, const struct sockaddr_un *addr, unsigned mode, struct err *e)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), code;
+
+	if (fd < 0)
+		return err_errno(e, ERR_IO, errno, "socket");
+	/* fchmod before bind gives the file no more than its mode from the start */
+	if (fchmod(fd, mode) == 0 && bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 &&
+		chmod(path, mode) == 0 && listen(fd, 64) == 0)
+		return fd;
+	code = err_errno(e, ERR_IO, errno, "listen at %s", path);
+	close(fd);
+	return code;
 }
 
 int rpc_listen_unix(const char *path, unsigned mode, struct err *e)
 {
 	struct sockaddr_un addr;
-	int folder, fd, code = 0;
-	struct err probe;
+	int folder, code;
 
-	fd = rpc_connect_unix(path, &probe);
-	if (fd >= 0) {
-		close(fd);
-		return err_set(e, ERR_BUSY, "%s: somebody listens there already", path);
-	}
-	unlink(path);
 	code = unix_address(path, &addr, &folder, e);
 	if (code)
 		return code;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		code = err_errno(e, ERR_IO, errno, "socket");
-	} else {
-		/* fchmod before bind gives the file its mode from the start */
-		if (fchmod(fd, mode) != 0 ||
-			bind(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
-			chmod(path, mode) != 0 || listen(fd, 64) != 0)
-			code = err_errno(e, ERR_IO, errno, "listen at %s", path);
-		if (code)
-			close(fd);
-	}
+	code = remove_stale(path, &addr, e);
+	if (!code)
+		code = listen_at(path, &addr, mode, e);
 	if (folder >= 0)
 		close(folder);
-	return code ? code : fd;
+	return code;
 }

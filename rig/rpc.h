@@ -32,7 +32,8 @@ struct rpc_handlers {
 	 * object, or NULL when there were none.
 	 */
 	void (*request)(void *arg, struct rpc_call *call, const char *method, json_t *params);
-	/* The connection ended: the peer closed it, or sent rubbish. Calls that waited have failed
+	/* The connection ended: the peer closed it (its sending side suffices), takes no more, or
+	 * sent rubbish. Calls that waited have failed
 	 * with ERR_GONE before. The owner still calls rpc_destroy(). */
 	void (*closed)(void *arg, const struct err *why);
 };
@@ -40,7 +41,10 @@ struct rpc_handlers {
 /* Reply to rpc_request(): e is NULL on success; result is borrowed. Called exactly once. */
 typedef void rpc_reply_fn(void *arg, const struct err *e, json_t *result);
 
-/* Takes the connected stream socket fd, also on failure. NULL: out of memory, or not a stream. */
+/*
+ * Takes the connected stream socket fd, also on failure. NULL: out of memory, or not a stream
+ * socket. From then on the process ignores SIGPIPE, unless it handles it otherwise.
+ */
 struct rpc *rpc_create(uv_loop_t *loop, int fd, const struct rpc_handlers *handlers, void *arg);
 
 /*
