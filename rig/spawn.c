@@ -103,7 +103,7 @@ int spawn_start(uv_loop_t *loop, const struct spawn_spec *spec, struct spawned *
 		code = start(loop, spec, child, null_fd, log_fd, e);
 		if (code)
 			uv_close((uv_handle_t *)&child->process, free_closed);
-		else
+		else if (!out)
 			uv_unref((uv_handle_t *)&child->process);
 		if (!code && out)
 			*out = child;

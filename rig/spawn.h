@@ -31,15 +31,16 @@ struct spawn_spec {
 	const char *cwd;  /* NULL: the caller's */
 	bool own_session; /* setsid(): no terminal, no signals from its keys */
 	/* Called once when the child ended: status is its exit status, or signal the signal that
-	 * ended it. May be NULL. Needs the loop to run; it does not keep the loop running. */
+	 * ended it. May be NULL. */
 	void (*exited)(void *arg, int64_t status, int signal);
 	void *arg;
 };
 
 /*
  * Starts a child on loop, which reaps it when it ends. *out is the caller's, for spawn_destroy();
- * out may be NULL: then it is freed when the child has ended. Returns 0; ERR_BENCH when the program
- * is missing or cannot be run, ERR_IO for the log file, ERR_NOMEM.
+ * the child keeps the loop running until it ends. out may be NULL: then it does not, and is freed
+ * when it has ended. Returns 0; ERR_BENCH when the program is missing or cannot be run, ERR_IO for
+ * the log file, ERR_NOMEM.
  */
 int spawn_start(
 	uv_loop_t *loop, const struct spawn_spec *spec, struct spawned **out, struct err *e);
