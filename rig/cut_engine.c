@@ -77,8 +77,8 @@ static void landed(struct keeper *k)
 			(long long)json_integer_value(op));
 	else
 		err_set(&why, ERR_CUT, "the power was cut");
-	settle(k, &why);
 	keeper_notify(k, "cut", json_incref(cut->landed));
+	settle(k, &why);
 	keeper_power_learn(k, false, "cut");
 }
 
@@ -91,10 +91,10 @@ static void failed(struct keeper *k, const struct err *e)
 	err_set(&cut->failed, ERR_BENCH,
 		"the cut fired, but the power did not go: power (%s): %.800s",
 		k->slots[CAP_POWER].driver->name, e->msg);
-	settle(k, &cut->failed);
 	full = cut->failed;
 	keeper_prefix(k, NULL, &full);
 	keeper_notify(k, "cut_failed", json_pack("{s:s}", "reason", full.msg));
+	settle(k, &cut->failed);
 }
 
 static void power_answered(void *arg, const struct err *e, json_t *result)

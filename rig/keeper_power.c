@@ -40,7 +40,8 @@ static void switched(void *arg, const struct err *e, json_t *result)
 
 	free(p);
 	*it.running = NULL;
-	if (!e && it.epoch == it.keeper->power_epoch)
+	/* a cut counts, and is logged as one, when it has been verified */
+	if (!e && it.epoch == it.keeper->power_epoch && it.keeper->cut.state != CUT_FIRED)
 		keeper_power_learn(it.keeper, it.on, "off");
 	it.done(it.arg, e, result);
 }

@@ -1,104 +1,16 @@
 /* The keeper with devices that do what the test says. */
-#include "../rig/keeper.h"
-#include "../rig/rpc.h"
-#include "keeper_client_sync.h"
+#include "keeper_bench.h"
 #include "keeper_fakes.h"
-
-#include <ftw.h>
-#include <limits.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-
-#include <cmocka.h>
-
-static char dir[64];
-static pid_t keeper_pid;
-
-static int make_dir(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/rig-keeper-XXXXXX");
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-/* A keeper in a process of its own; the answer is its owner's end. */
-static struct peer *start_keeper(void)
-{
-	struct keeper_options options = {.find_driver = fake_find, .safe_within_ms = 2000};
-	int pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	keeper_pid = fork();
-	if (keeper_pid == 0) {
-		close(pair[0]);
-		options.fd = pair[1];
-		exit(keeper_run(&options));
-	}
-	close(pair[1]);
-	return peer_create(pair[0]);
-}
-
-static int wait_for(pid_t pid)
-{
-	int status;
-
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-/* devices as JSON text; more are further params of open, or NULL. */
-static json_t *open_board(struct peer *owner, const char *devices, json_t *more)
-{
-	json_t *parsed = json_loads(devices, 0, NULL);
-	json_t *params = json_pack("{s:{s:s, s:s, s:o}, s:s, s:{s:s, s:s, s:i, s:s}}", "board",
-		"name", "b", "state_dir", dir, "devices", parsed, "log_dir", dir, "owner", "user",
-		"ann", "host", "lab", "pid", (int)getpid(), "what", "run 7");
-
-	assert_non_null(parsed);
-	json_object_update_missing(params, more);
-	json_decref(more);
-	return peer_call(owner, "open", params);
-}
 
 #define PLAIN                                                                                      \
 	"{\"power\":{\"driver\":\"fake\"},\"console\":{\"driver\":\"fake\"},"                      \
 	"\"trigger\":{\"driver\":\"fake\"},\"probe\":{\"driver\":\"fake\"}}"
 #define POWER(options) "{\"power\":{\"driver\":\"fake\"," options "}}"
 
-#define assert_answer(answer, name)                                                                \
-	do {                                                                                       \
-		json_t *answer_ = (answer);                                                        \
-		if (strcmp(answer_error(answer_), name) != 0)                                      \
-			print_message("# %s\n", answer_message(answer_));                          \
-		assert_string_equal(answer_error(answer_), name);                                  \
-		json_decref(answer_);                                                              \
-	} while (0)
-
-#define assert_refused(answer, name, text)                                                         \
-	do {                                                                                       \
-		json_t *refusal_ = (answer);                                                       \
-		assert_string_equal(answer_error(refusal_), name);                                 \
-		if (!strstr(answer_message(refusal_), text))                                       \
-			fail_msg("\"%s\" is not in: %s", text, answer_message(refusal_));          \
-		json_decref(refusal_);                                                             \
-	} while (0)
+static struct peer *start_keeper(void)
+{
+	return start_keeper_with(fake_find);
+}
 
 static struct peer *opened(const char *devices, json_t *more)
 {
@@ -106,35 +18,6 @@ static struct peer *opened(const char *devices, json_t *more)
 
 	assert_answer(open_board(owner, devices, more), "none");
 	return owner;
-}
-
-static void end(struct peer *owner)
-{
-	assert_answer(peer_call(owner, "end", NULL), "none");
-	peer_destroy(owner);
-	assert_int_equal(wait_for(keeper_pid), 0);
-}
-
-static enum lock_state look(void)
-{
-	enum lock_state state;
-	struct err e;
-
-	assert_int_equal(lock_look(dir, "b", &state, NULL, &e), 0);
-	return state;
-}
-
-static struct peer *stranger(void)
-{
-	char path[128];
-	struct err e;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/.boards/b/keeper.sock", dir);
-	fd = rpc_connect_unix(path, &e);
-	assert_true(fd >= 0);
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-	return peer_create(fd);
 }
 
 /* What was asked of the devices, one line each. */
@@ -166,20 +49,9 @@ static void forget_device_log(void)
 #define assert_log_begins(want) assert_memory_equal(device_log(), want, strlen(want))
 #define assert_log_has(want) assert_non_null(strstr(device_log(), want))
 
-static json_t *on(bool value)
-{
-	return json_pack("{s:b}", "on", value);
-}
-
 static void say(struct peer *p, const char *text)
 {
 	assert_answer(peer_call(p, "console.write", json_pack("{s:s}", "data", text)), "none");
-}
-
-static int send_expect(struct peer *p, const char *pattern, int timeout_ms)
-{
-	return peer_send(p, "console.expect",
-		json_pack("{s:s, s:i}", "pattern", pattern, "timeout_ms", timeout_ms));
 }
 
 static json_t *command(struct peer *p, const char *text)
@@ -462,11 +334,6 @@ static void safe_cancels_what_is_under_way_and_the_lease_goes_on(void **state)
 }
 
 /* --- leases by hand --------------------------------------------------------------------------- */
-
-static json_t *by_hand(bool implicit)
-{
-	return json_pack("{s:b, s:b}", "hand", 1, "implicit", implicit);
-}
 
 static void a_board_powered_by_hand_stays_on_until_it_is_powered_off(void **state)
 {
@@ -759,11 +626,6 @@ static json_t *arm_op(struct peer *p, int op)
 		p, "cut.arm", json_pack("{s:{s:i, s:s}}", "on", "op", op, "tear", "clean"));
 }
 
-static json_t *params_of(json_t *note)
-{
-	return json_object_get(note, "params");
-}
-
 static void a_console_line_takes_the_power_and_ends_what_is_under_way(void **state)
 {
 	struct peer *owner = opened(PLAIN, NULL), *other = stranger();
@@ -900,8 +762,6 @@ static void a_disarmed_cut_does_not_fire(void **state)
 	assert_string_equal(device_log(), "power get\n");
 	end(owner);
 }
-
-#define claim(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void)
 {
