@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* One line per driver, in alphabetical order; a driver's descriptor is driver_NAME. */
-#define DRIVERS(X) X(smp)
+#define DRIVERS(X) X(smp) X(virtual)
 
 #define X(name) extern const struct driver driver_##name;
 DRIVERS(X)
