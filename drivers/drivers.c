@@ -6,7 +6,12 @@
 #include <string.h>
 
 /* One line per driver, in alphabetical order; a driver's descriptor is driver_NAME. */
-#define DRIVERS(X) X(smp) X(virtual)
+/* clang-format off */
+#define DRIVERS(X) \
+	X(openocd) \
+	X(smp) \
+	X(virtual)
+/* clang-format on */
 
 #define X(name) extern const struct driver driver_##name;
 DRIVERS(X)

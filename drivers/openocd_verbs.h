@@ -1,0 +1,26 @@
+/*
+ * What the driver openocd does, in OpenOCD's Tcl. Each operation is one of these procedures, or
+ * several in one script.
+ */
+#ifndef DRIVERS_OPENOCD_VERBS_H
+#define DRIVERS_OPENOCD_VERBS_H
+
+/*
+ * Defines, for scripts run later:
+ *
+ *   rig_init LINE           opens the adapter; the reset line: assert, deassert or none
+ *   rig_attach              takes the debug port up; "rig_attach: why" when the DUT does not answer
+ *   rig_stop                resets the DUT and stops it before its first instruction
+ *   rig_halt · rig_resume · rig_reset run|halt
+ *   rig_break ADDRESS · rig_unbreak ADDRESS
+ *   rig_word ADDRESS VALUE  writes a word of memory
+ *   rig_read FILE ADDRESS SIZE · rig_erase ADDRESS SIZE · rig_write FILE ADDRESS
+ *   rig_hold · rig_free     the reset line
+ *   rig_release             lets go of the DUT
+ *
+ * All but rig_init, rig_hold and rig_free need the DUT to have power; all but rig_erase, rig_write
+ * and rig_read attach by themselves.
+ */
+extern const char openocd_verbs[];
+
+#endif
