@@ -448,6 +448,8 @@ void console_power_off(struct console *c, const char *how)
 
 void console_follow(struct console *c, bool on)
 {
+	if (c->following == on)
+		return;
 	c->following = on;
 	c->shown = c->ring.total;
 }

@@ -65,6 +65,8 @@ static void landed(struct keeper *k)
 	struct err why;
 
 	cut->state = CUT_DONE;
+	if (k->console)
+		console_unwatch(k->console);
 	if (json_object_get(cut->landed, "console")) {
 		text_escape(text, sizeof(text), cut->line, cut->line_len, TEXT_LINE);
 		json_object_set_new(cut->landed, "line", json_string(text));
@@ -172,6 +174,8 @@ static void console_fired(void *arg, const char *line, size_t len, uint64_t t_re
 	struct keeper *k = arg;
 	struct cut_engine *cut = &k->cut;
 
+	if (cut->state == CUT_FIRED)
+		return;
 	cut->t_seen_ns = t_read_ns;
 	/* kept as it is: making text of it can wait until the power is off */
 	cut->line_len = len < sizeof(cut->line) ? len : sizeof(cut->line);

@@ -156,7 +156,9 @@ void keeper_cancel_operations(struct keeper *k, const struct slot *except, const
 	struct operation *o = k->operations;
 
 	while (o) {
-		if ((o->method->flags & METHOD_CONTROL) || (except && o->slot == except)) {
+		/* what is held has ended on its device, and waits for nothing but its answer */
+		if (o->op &&
+			((o->method->flags & METHOD_CONTROL) || (except && o->slot == except))) {
 			o = o->next;
 			continue;
 		}

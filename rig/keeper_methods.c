@@ -70,8 +70,11 @@ static void do_info(struct operation *o, json_t *params)
 static void do_lease_renew(struct operation *o, json_t *params)
 {
 	struct keeper *k = o->keeper;
+	json_t *hand = json_object_get(params, "hand");
 	struct err e;
 
+	if (json_is_boolean(hand))
+		k->hand = json_is_true(hand);
 	keeper_set_expiry(k, (uint64_t)json_integer_value(json_object_get(params, "ttl_ms")));
 	if (lock_renew(k->lock, k->expires[0] ? k->expires : NULL, &e) != 0)
 		op_fail(o->op, &e);
@@ -306,7 +309,8 @@ static const struct method methods[] = {
 	{"cut.disarm", CAP_NONE, 0, 10 * SEC, do_cut_disarm, {{NULL}}},
 	{"end", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_end, {{NULL}}},
 	{"info", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 5 * SEC, do_info, {{NULL}}},
-	{"lease.renew", CAP_NONE, 0, 5 * SEC, do_lease_renew, {{"ttl_ms", PARAM_COUNT, true}}},
+	{"lease.renew", CAP_NONE, 0, 5 * SEC, do_lease_renew,
+		{{"ttl_ms", PARAM_COUNT, true}, {"hand", PARAM_BOOL, false}}},
 	{"open", CAP_NONE, METHOD_CONTROL, 90 * SEC, do_open,
 		{{"board", PARAM_OBJECT, true}, {"log_dir", PARAM_STRING, true},
 			{"owner", PARAM_OBJECT, true}, {"ttl_ms", PARAM_COUNT, false},

@@ -24,6 +24,9 @@ void keeper_power_learn(struct keeper *k, bool on, const char *how)
 	enum power now = on ? POWER_ON : POWER_OFF;
 	bool changed = k->power != now;
 
+	/* it was off and is on, and not by us: nobody knows when, but not before now */
+	if (on && k->power == POWER_OFF && k->console)
+		console_power_on(k->console);
 	k->power = now;
 	if (!on && k->console) {
 		keeper_drain_console(k);

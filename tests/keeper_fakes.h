@@ -210,8 +210,10 @@ static inline void fake_arm(struct device *dev, json_t *cut, struct op *op)
 
 static inline void fake_path(struct device *dev, const char *path, struct op *op)
 {
-	(void)path;
-	fake_plain(dev, op);
+	if (strcmp(path, "fail") == 0)
+		op_failf(op, ERR_IO, "no such folder");
+	else
+		fake_plain(dev, op);
 }
 
 static inline void fake_fire(bool gone)
@@ -232,6 +234,8 @@ static inline void fake_command(struct device *dev, const char *text, struct op 
 		op_on_cancel(op, fake_forget, f);
 		return;
 	}
+	if (strcmp(text, "somebody switches on") == 0)
+		fake_power_on = true;
 	if (strcmp(text, "lost") == 0) {
 		f->env.event(f->env.arg, "lost", json_pack("{s:s}", "reason", "unplugged"));
 		op_failf(op, ERR_BENCH, "unplugged");

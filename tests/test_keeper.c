@@ -257,6 +257,41 @@ static void a_lease_ends_when_its_time_is_up(void **state)
 	peer_destroy(owner);
 }
 
+static void a_lease_can_be_made_to_outlive_its_owner(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL), *other;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(peer_call(owner, "lease.renew",
+			      json_pack("{s:i, s:b}", "ttl_ms", 60000, "hand", 1)),
+		"none");
+	peer_destroy(owner);
+	other = stranger();
+	assert_answer(peer_call(other, "power.get", NULL), "none");
+	end(other);
+}
+
+static void an_owner_that_goes_while_a_device_opens_leaves_a_safe_board(void **state)
+{
+	struct peer *owner = start_keeper();
+	json_t *parsed = json_loads(
+		"{\"power\":{\"driver\":\"fake\"},\"probe\":{\"driver\":\"fake\",\"open_ms\":0}}",
+		0, NULL);
+
+	(void)state;
+	peer_send(owner, "open",
+		json_pack("{s:{s:s, s:s, s:o}, s:s, s:{}}", "board", "name", "b", "state_dir", dir,
+			"devices", parsed, "log_dir", dir, "owner"));
+	while (!strstr(device_log(), "probe open\n"))
+		poll(NULL, 0, 5);
+	peer_destroy(owner);
+	assert_int_equal(wait_for(keeper_pid), 1);
+	assert_log_has("probe cancelled\n");
+	assert_log_has("power make_safe, lock leased\npower get\n");
+	assert_int_equal(look(), LOCK_FREE);
+}
+
 static void a_renewed_lease_goes_on(void **state)
 {
 	struct peer *owner = opened(PLAIN, json_pack("{s:i}", "ttl_ms", 60000));
@@ -613,6 +648,48 @@ static void a_megabyte_of_console_and_then_the_line(void **state)
 	end(owner);
 }
 
+static void a_board_somebody_else_switched_on_is_believed_from_then_on(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+
+	(void)state;
+	say(owner, "ready 1\n");
+	assert_answer(command(owner, "somebody switches on"), "none");
+	assert_answer(peer_call(owner, "power.get", NULL), "none");
+	assert_answer(peer_wait(owner, send_expect(owner, "ready", 50)), "timeout");
+	say(owner, "ready 2\n");
+	assert_answer(peer_wait(owner, send_expect(owner, "ready", 60000)), "none");
+	end(owner);
+}
+
+static void a_follower_that_does_not_read_is_told_what_it_missed(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL), *lazy = stranger();
+	char *text = malloc(1 << 16);
+	json_int_t seen = 0, dropped = 0;
+	json_t *note;
+
+	(void)state;
+	memset(text, 'x', 1 << 16);
+	text[(1 << 16) - 1] = '\0';
+	assert_answer(peer_call(lazy, "console.follow", on(true)), "none");
+	for (int i = 0; i < 64; i++)
+		say(owner, text);
+	while (!dropped) {
+		/* by now and then it has read enough, and gets the next one again */
+		say(owner, "x");
+		note = peer_note(lazy, "console");
+		seen += (json_int_t)json_string_length(json_object_get(params_of(note), "data"));
+		dropped = json_integer_value(json_object_get(params_of(note), "dropped"));
+		json_decref(note);
+	}
+	assert_true(seen > 1 << 20);
+	assert_true(seen + dropped >= 64 * ((1 << 16) - 1));
+	free(text);
+	peer_destroy(lazy);
+	end(owner);
+}
+
 /* --- cuts ------------------------------------------------------------------------------------- */
 
 static json_t *arm_console(struct peer *p, const char *pattern)
@@ -725,19 +802,24 @@ static void a_cut_whose_power_stays_on_is_the_benchs_error(void **state)
 
 static void what_fails_while_the_power_goes_fails_by_the_cut(void **state)
 {
-	struct peer *owner = opened(
-		"{\"power\":{\"driver\":\"fake\",\"set_ms\":300},\"console\":{\"driver\":\"fake\"}}",
+	struct peer *owner = opened("{\"power\":{\"driver\":\"fake\",\"set_ms\":300},"
+				    "\"console\":{\"driver\":\"fake\"},"
+				    "\"trigger\":{\"driver\":\"fake\"}}",
 		NULL);
-	int waiting, disarm;
+	int waiting, tracing, setting, disarm;
 
 	(void)state;
 	assert_answer(peer_call(owner, "power.set", on(true)), "none");
 	assert_answer(arm_console(owner, "erasing"), "none");
 	waiting = send_expect(owner, "done", 20); /* would be a time-out of its own */
-	say(owner, "erasing\n");
-	assert_answer(peer_call(owner, "power.set", on(true)), "cut");
+	/* in one go, so that all of it comes in while the power goes */
+	peer_send(owner, "console.write", json_pack("{s:s}", "data", "erasing\n"));
+	tracing = peer_send(owner, "trigger.trace", json_pack("{s:s}", "path", "fail"));
+	setting = peer_send(owner, "power.set", on(true));
 	disarm = peer_send(owner, "cut.disarm", NULL);
 	assert_answer(peer_wait(owner, waiting), "cut");
+	assert_answer(peer_wait(owner, tracing), "cut");
+	assert_answer(peer_wait(owner, setting), "cut");
 	assert_answer(peer_wait(owner, disarm), "none");
 	end(owner);
 }
@@ -776,6 +858,8 @@ int main(void)
 		claim(a_signal_ends_the_lease_safely),
 		claim(a_signal_while_a_device_opens_ends_safely_too),
 		claim(a_lease_ends_when_its_time_is_up),
+		claim(a_lease_can_be_made_to_outlive_its_owner),
+		claim(an_owner_that_goes_while_a_device_opens_leaves_a_safe_board),
 		claim(a_renewed_lease_goes_on),
 		claim(a_power_that_stays_on_quarantines_the_board),
 		claim(making_safe_goes_on_through_failures_and_reports_all),
@@ -794,6 +878,8 @@ int main(void)
 		claim(rubbish_and_floods_do_not_harm_the_keeper),
 		claim(bytes_from_before_a_power_on_satisfy_nothing_after_it),
 		claim(a_megabyte_of_console_and_then_the_line),
+		claim(a_board_somebody_else_switched_on_is_believed_from_then_on),
+		claim(a_follower_that_does_not_read_is_told_what_it_missed),
 		claim(a_console_line_takes_the_power_and_ends_what_is_under_way),
 		claim(a_trigger_that_only_tells_has_the_power_taken),
 		claim(a_trigger_that_takes_the_power_itself_is_verified),
