@@ -17,6 +17,7 @@ PKGS_BUILD := build-essential pkg-config libuv1-dev libjansson-dev liblua5.4-dev
 	nettle-dev libpcre2-dev libunicorn-dev gcc-arm-none-eabi openocd
 # npm brings the TAP parser that is not ours; a machine may have it from elsewhere
 PKGS_CHECK := libcmocka-dev perl procps $(if $(shell command -v npm),,nodejs npm)
+PKGS_FUZZ := clang
 PKGS_LINT := clang-format clang-tidy cppcheck lua-check
 
 ifneq ($(filter-out help clean deps deps-%,$(or $(MAKECMDGOALS),all)),)
@@ -33,8 +34,13 @@ CFLAGS_release := -O2 -g
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Werror
 CFLAGS_tsan := -O1 -g -fsanitize=thread -Werror
 CFLAGS_cov := -O0 -g --coverage
+CFLAGS_fuzz := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -fsanitize=fuzzer-no-link
 CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(VARIANT)) -I. $(PKG_CFLAGS) -MMD -MP
 LDFLAGS := $(filter -fsanitize=% --coverage,$(CFLAGS_$(VARIANT)))
+ifeq ($(VARIANT),fuzz)
+CC := clang
+LDFLAGS += -fsanitize=fuzzer
+endif
 
 # --- what is built ------------------------------------------------------------------------------
 MAINS := $(wildcard rig/main_*.c)
@@ -54,6 +60,7 @@ GROUP = -Wl,--start-group $^ -Wl,--end-group
 PROGRAMS := $(if $(wildcard rig/main_rig.c),$(B)/rig) $(if $(wildcard rig/main_worker.c),$(B)/rig-worker) \
 	$(if $(wildcard rig/main_keeper.c),$(B)/rig-keeper) $(if $(wildcard fixtures/vboard/main.c),$(B)/vboard)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 TESTS_T := $(wildcard tests/*.t)
 
 .PHONY: all
@@ -92,20 +99,39 @@ $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(LIBLUA) $(LIBDRV) $(LIBRIG)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(GROUP) -lcmocka $(LUA_LDLIBS) $(PKG_LDLIBS)
 
+# fuzz targets: with the driver of tests/fuzz for check, with libFuzzer's in the variant fuzz
+$(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/driver.o) \
+		$(LIBLUA) $(LIBDRV) $(LIBRIG)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(GROUP) $(LUA_LDLIBS) $(PKG_LDLIBS)
+
 .SECONDARY:
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # --- running ------------------------------------------------------------------------------------
-.PHONY: check check-run check-asan demo bench lint help clean deps install
+.PHONY: check check-run check-asan fuzz fuzz-seeds fuzz-run demo bench lint help clean deps install
 check: deps-check ## install what is missing, build, run every test
 	@$(MAKE) --no-print-directory check-run
 
-check-run: all $(TESTS)
+check-run: all $(TESTS) $(FUZZ)
 	RIG_BUILD=$(CURDIR)/$(B) CMOCKA_MESSAGE_OUTPUT=TAP \
-		prove --merge -j2 --timer $(TESTS) $(TESTS_T)
+		prove --merge -j2 --timer $(TESTS) $(FUZZ) $(TESTS_T)
 
 check-asan: deps-check ## the tests under address, undefined and leak sanitizers
 	@$(MAKE) --no-print-directory VARIANT=asan check-run
+
+# a target for so many seconds each; what it finds stays in build/fuzz/corpus
+FUZZ_SECONDS ?= 60
+fuzz: deps-fuzz ## every parser under libFuzzer, FUZZ_SECONDS each
+	@$(MAKE) --no-print-directory fuzz-seeds
+	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-run
+
+fuzz-seeds: $(FUZZ)
+	@for f in $(FUZZ); do mkdir -p build/fuzz/corpus/$${f##*/} && $$f --write-seeds build/fuzz/corpus/$${f##*/} || exit 1; done
+
+fuzz-run: $(FUZZ)
+	@for f in $(FUZZ); do echo "== $${f##*/}"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 build/fuzz/corpus/$${f##*/} || exit 1; done
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t16
@@ -125,11 +151,13 @@ if [ -n "$$missing" ]; then \
 	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 fi
 endef
-.PHONY: deps-build deps-check deps-lint
+.PHONY: deps-build deps-check deps-lint deps-fuzz
 deps-build:
 	$(call install_pkgs,$(PKGS_BUILD))
 deps-check:
 	$(call install_pkgs,$(PKGS_BUILD) $(PKGS_CHECK))
+deps-fuzz:
+	$(call install_pkgs,$(PKGS_BUILD) $(PKGS_FUZZ))
 deps-lint:
 	$(call install_pkgs,$(PKGS_BUILD) $(PKGS_CHECK) $(PKGS_LINT))
 

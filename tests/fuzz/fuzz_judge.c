@@ -1,0 +1,47 @@
+#include "rig/judge.h"
+#include "tests/fuzz/fuzz.h"
+
+const struct fuzz_seed fuzz_seeds[] = {
+	FUZZ_TEXT("{\"from\":\"1.0.0\",\"to\":\"2.0.0\",\"expect\":\"upgrade\",\"limits\":"
+		  "{\"ready_within_ms\":10000,\"max_resets\":3},\"update\":{\"accepted\":true},"
+		  "\"boots\":[{\"ready\":true,\"resets\":1,\"ms\":120,\"version\":\"2.0.0\"}],"
+		  "\"primary\":{\"release\":\"2.0.0\",\"mixed\":false,\"hash\":\"aa\"},"
+		  "\"user_data\":{\"ok\":true},\"status\":{\"slots\":[{\"slot\":0,\"version\":"
+		  "\"2.0.0\",\"hash\":\"aa\",\"active\":true,\"confirmed\":true}]},\"reboot\":"
+		  "{\"boot\":{\"ready\":true,\"version\":\"2.0.0\"}}}"),
+	FUZZ_TEXT("{\"from\":\"1.0.0\",\"to\":\"2.0.0\",\"expect\":\"upgrade-via\",\"path\":"
+		  "[\"1.5.0\",\"2.0.0\"],\"cut\":{\"requested\":\"57\",\"operations\":100,"
+		  "\"commit\":57,\"fired\":true,\"landed\":{\"agreement\":\"agrees\",\"done\":56,"
+		  "\"torn\":false,\"text\":\"t\"}},\"boots\":[{\"ready\":true,\"version\":"
+		  "\"1.0.0\"}],\"retry\":{\"accepted\":true,\"boot\":{\"ready\":true,"
+		  "\"version\":\"2.0.0\"}}}"),
+	FUZZ_END,
+};
+const char *const fuzz_words[] = {"null", "true", "false", "{}", "[]", "\"refuse\"", "1e300", "-1",
+	"\"skewed\"", "\"unknown\"", ",", NULL};
+const unsigned fuzz_runs = 100000;
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	json_t *json = json_loadb((const char *)data, size, 0, NULL);
+	json_t *findings, *finding;
+	bool all_hold = true;
+	size_t i;
+
+	if (!json)
+		return 0;
+	findings = judge(json);
+	FUZZ_HOLDS(findings);
+	json_array_foreach (findings, i, finding) {
+		bool ok = json_is_true(json_object_get(finding, "ok"));
+
+		all_hold = all_hold && ok;
+		FUZZ_HOLDS(json_string_length(json_object_get(finding, "what")) > 0);
+		FUZZ_HOLDS(ok || json_string_length(json_object_get(finding, "expected")) > 0);
+	}
+	FUZZ_HOLDS((judge_verdict(findings) == VERDICT_PASS) ==
+		   (all_hold && json_array_size(findings) > 0));
+	json_decref(findings);
+	json_decref(json);
+	return 0;
+}
