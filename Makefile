@@ -67,6 +67,7 @@ TESTS_T := $(wildcard tests/*.t)
 all: $(PROGRAMS) firmware ## build everything (default)
 
 -include fixtures/firmware/firmware.mk
+-include fixtures/vboard/testfw/testfw.mk
 .PHONY: firmware
 
 $(B)/obj/%.o: %.c
