@@ -18,31 +18,31 @@
 
 /* MCUboot, boot/bootutil/include/bootutil/image.h, "Image trailer TLV types" */
 static const struct {
-	uint16_t type;
 	const char *name;
+	uint16_t type;
 	bool is_signature;
 } tlv_types[] = {
-	{0x01, "key-hash", false},
-	{0x02, "public-key", false},
-	{0x10, "sha256", false},
-	{0x11, "sha384", false},
-	{0x12, "sha512", false},
-	{0x20, "rsa2048-pss", true},
-	{0x21, "ecdsa224", true},
-	{0x22, "ecdsa", true},
-	{0x23, "rsa3072-pss", true},
-	{0x24, "ed25519", true},
-	{0x25, "pure-signature", false},
-	{0x30, "encryption-rsa2048", false},
-	{0x31, "encryption-aes-kw", false},
-	{0x32, "encryption-ec256", false},
-	{0x33, "encryption-x25519", false},
-	{0x40, "dependency", false},
-	{TLV_SECURITY_COUNTER, "security-counter", false},
-	{0x60, "boot-record", false},
-	{0x70, "decompressed-size", false},
-	{0x71, "decompressed-sha", false},
-	{0x72, "decompressed-signature", false},
+	{"key-hash", 0x01, false},
+	{"public-key", 0x02, false},
+	{"sha256", 0x10, false},
+	{"sha384", 0x11, false},
+	{"sha512", 0x12, false},
+	{"rsa2048-pss", 0x20, true},
+	{"ecdsa224", 0x21, true},
+	{"ecdsa", 0x22, true},
+	{"rsa3072-pss", 0x23, true},
+	{"ed25519", 0x24, true},
+	{"pure-signature", 0x25, false},
+	{"encryption-rsa2048", 0x30, false},
+	{"encryption-aes-kw", 0x31, false},
+	{"encryption-ec256", 0x32, false},
+	{"encryption-x25519", 0x33, false},
+	{"dependency", 0x40, false},
+	{"security-counter", TLV_SECURITY_COUNTER, false},
+	{"boot-record", 0x60, false},
+	{"decompressed-size", 0x70, false},
+	{"decompressed-sha", 0x71, false},
+	{"decompressed-signature", 0x72, false},
 };
 
 static void sum_sha256(const uint8_t *data, size_t len, uint8_t *out)
@@ -227,7 +227,7 @@ int image_parse(
 	struct image *image, const char *name, const uint8_t *data, size_t len, struct err *e)
 {
 	struct reader r = {.name = name, .data = data, .len = len, .e = e};
-	size_t offset, size;
+	size_t offset, size = 0;
 	int code;
 
 	memset(image, 0, sizeof(*image));
