@@ -30,6 +30,7 @@ struct fake {
 };
 
 static bool fake_power_on;        /* the DUT's power */
+static struct fake *fake_console; /* whose bytes come in late */
 static struct fake *fake_trigger; /* whose event a probe's command is */
 static char fake_late[4096];
 
@@ -148,6 +149,8 @@ static inline void fake_close(struct device *dev, void (*closed)(void *arg), voi
 	uv_close((uv_handle_t *)&f->timer, fake_timer_closed);
 }
 
+static inline void fake_drain(struct device *dev);
+
 static inline void fake_set(struct device *dev, bool on, struct op *op)
 {
 	struct fake *f = (struct fake *)dev;
@@ -155,6 +158,8 @@ static inline void fake_set(struct device *dev, bool on, struct op *op)
 	fake_log(f, on ? "on" : "off");
 	if (!fake_option(f, "stuck") || on)
 		fake_power_on = on;
+	if (on && fake_console)
+		fake_drain(&fake_console->dev); /* what nobody drained before comes in now */
 	fake_complete(f, "set_ms", op);
 }
 
@@ -324,6 +329,8 @@ static inline struct device *fake_create(
 	f->timer.data = f;
 	if (strcmp(env->capability, "trigger") == 0)
 		fake_trigger = f;
+	if (strcmp(env->capability, "console") == 0)
+		fake_console = f;
 	if (strcmp(env->capability, "power") == 0)
 		fake_power_on = fake_option(f, "is_on");
 	(void)e;

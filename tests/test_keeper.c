@@ -46,6 +46,15 @@ static void forget_device_log(void)
 	unlink(path);
 }
 
+static void wait_log(const char *text)
+{
+	for (int ms = 0; !strstr(device_log(), text); ms += 5) {
+		if (ms > PATIENCE_MS)
+			fail_msg("never in the devices' log: %s", text);
+		poll(NULL, 0, 5);
+	}
+}
+
 #define assert_log_begins(want) assert_memory_equal(device_log(), want, strlen(want))
 #define assert_log_has(want) assert_non_null(strstr(device_log(), want))
 
@@ -231,8 +240,7 @@ static void a_signal_while_a_device_opens_ends_safely_too(void **state)
 			"devices", parsed, "log_dir", dir, "owner"));
 
 	(void)state;
-	while (!strstr(device_log(), "probe open\n"))
-		poll(NULL, 0, 5);
+	wait_log("probe open\n");
 	kill(keeper_pid, SIGTERM);
 	assert_refused(peer_wait(owner, id), "cancelled", "open was given up: signal TERM");
 	assert_int_equal(wait_for(keeper_pid), 1);
@@ -283,8 +291,7 @@ static void an_owner_that_goes_while_a_device_opens_leaves_a_safe_board(void **s
 	peer_send(owner, "open",
 		json_pack("{s:{s:s, s:s, s:o}, s:s, s:{}}", "board", "name", "b", "state_dir", dir,
 			"devices", parsed, "log_dir", dir, "owner"));
-	while (!strstr(device_log(), "probe open\n"))
-		poll(NULL, 0, 5);
+	wait_log("probe open\n");
 	peer_destroy(owner);
 	assert_int_equal(wait_for(keeper_pid), 1);
 	assert_log_has("probe cancelled\n");
@@ -561,8 +568,7 @@ static void a_client_that_vanishes_leaves_no_operation_behind(void **state)
 	send_expect(other, "never", 60000);
 	assert_answer(peer_call(other, "info", NULL), "none");
 	peer_destroy(other);
-	while (!strstr(device_log(), "probe cancelled\n"))
-		poll(NULL, 0, 5);
+	wait_log("probe cancelled\n");
 	assert_answer(peer_call(owner, "probe.halt", NULL), "none");
 	end(owner);
 }
