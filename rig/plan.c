@@ -575,7 +575,7 @@ static bool deal(struct dealing *d, size_t trail, size_t step)
 		step_cost(&d->plan->transitions[d->plan->trails[trail].steps[step]], d->cost);
 	bool begins = step == 0;
 
-	if (d->share && d->share + work + (begins ? flash : 0) > d->limit) {
+	if (d->share + work + (begins ? flash : 0) > d->limit) {
 		d->board++;
 		d->share = 0;
 		begins = true;
