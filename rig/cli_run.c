@@ -2,6 +2,7 @@
 
 #include "config.h"
 #include "cuts.h"
+#include "flash_files.h"
 #include "journal.h"
 #include "keeper_client.h"
 #include "progress.h"
@@ -256,6 +257,21 @@ static int resolve_boards(struct run_command *rc, json_t **boards, struct err *e
 	return 0;
 }
 
+/* Every image of every release on every board, before a board is touched. */
+static int check_images(const json_t *boards, const json_t *manifest, struct err *e)
+{
+	const char *path = json_string_value(json_object_get(manifest, "file"));
+	json_t *board, *release;
+	size_t b, r;
+	int code = 0;
+
+	json_array_foreach (boards, b, board)
+		json_array_foreach (json_object_get(manifest, "releases"), r, release)
+			if (code == 0)
+				code = flash_files_check(board, release, path, e);
+	return code;
+}
+
 static int make_job(struct run_command *rc, bool plan_only, json_t **job, struct err *e)
 {
 	const char *manifest = json_string_value(json_object_get(rc->cli->config, "releases"));
@@ -276,6 +292,8 @@ static int make_job(struct run_command *rc, bool plan_only, json_t **job, struct
 		code = resolve_boards(rc, &boards, e);
 	if (code == 0 && manifest)
 		code = manifest_load(manifest, &rc->manifest, e);
+	if (code == 0 && rc->manifest)
+		code = check_images(boards, rc->manifest, e);
 	if (code == 0)
 		*job = json_pack(
 			"{s:s, s:s, s:s, s:s*, s:s, s:{s:O, s:s, s:s}, s:O, s:O, s:O*, s:b}", "rig",

@@ -3,6 +3,8 @@
 #include "err.h"
 #include "file.h"
 #include "hex.h"
+#include "image.h"
+#include "releases.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -128,4 +130,61 @@ int flash_files_of_release(json_t **segments, const json_t *board, const json_t 
 	}
 	*segments = list;
 	return 0;
+}
+
+#define MCUBOOT_MAGIC "\x3d\xb8\xf3\x96" /* as bytes in the file; image.h */
+
+static int check_application(const char *path, const char *version, struct err *e)
+{
+	struct image image;
+	char *data;
+	size_t len;
+	int code = file_read(path, IMAGE_FILE_MAX, &data, &len, e);
+
+	if (code)
+		return code;
+	if (len < 4 || memcmp(data, MCUBOOT_MAGIC, 4) != 0) {
+		free(data);
+		return 0;
+	}
+	code = image_parse(&image, path, (uint8_t *)data, len, e);
+	free(data);
+	if (code)
+		return code;
+	if (image.integrity == IMAGE_DAMAGED)
+		return err_set(e, ERR_CONFIG, "%s: damaged: its %s is not that of its bytes", path,
+			image.hash_name);
+	if (version && semver_compare(image.version_text, version) != 0)
+		return err_set(e, ERR_CONFIG, "%s: its header says version %s, expected %s", path,
+			image.version_text, version);
+	return 0;
+}
+
+int flash_files_check(
+	const json_t *board, const json_t *release, const char *manifest_path, struct err *e)
+{
+	const char *version = json_string_value(json_object_get(release, "version"));
+	json_int_t line = json_integer_value(json_object_get(release, "line"));
+	int code = 0;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places) && code == 0; i++) {
+		const char *path =
+			image_path(board, json_object_get(release, "images"), places[i].image);
+		const char *dot = path ? strrchr(path, '.') : NULL;
+		struct hex hex;
+
+		if (!path)
+			continue;
+		if (dot && strcmp(dot, ".hex") == 0) {
+			code = hex_load(&hex, path, e);
+			if (code == 0)
+				hex_finish(&hex);
+		} else if (strcmp(places[i].image, "application") == 0) {
+			code = check_application(path, version, e);
+		}
+		if (code)
+			err_prefix(e, "%s:%lld: release %s: image %s", manifest_path,
+				(long long)line, version, places[i].image);
+	}
+	return code;
 }

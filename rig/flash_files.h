@@ -27,6 +27,15 @@ int flash_files_append(
 int flash_files_of_release(json_t **segments, const json_t *board, const json_t *images,
 	const char *dir, struct err *e);
 
+/*
+ * Checks the files of a release ({version, images, line} of config.h's manifest at manifest_path)
+ * on a board before anything is done with them: Intel HEX is whole; an application in MCUboot's
+ * format is whole, its hash is right and its version is the release's. An application in another
+ * format is taken as it is. ERR_CONFIG with the manifest's line and the file; ERR_IO, ERR_NOMEM.
+ */
+int flash_files_check(
+	const json_t *board, const json_t *release, const char *manifest_path, struct err *e);
+
 /* The release's application on a board, borrowed from one of the two; NULL when there is none. */
 const char *flash_files_application(const json_t *board, const json_t *images);
 

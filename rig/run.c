@@ -217,6 +217,30 @@ static int record_run(struct run *run, struct err *e)
 	return code;
 }
 
+/*
+ * What the bench failed with: "board B: probe (openocd): …" is the device and its trouble; anything
+ * else is the board's.
+ */
+static void record_bench_error(struct station *st, const struct err *why)
+{
+	char device[128] = "keeper";
+	const char *text = why->msg, *colon;
+	size_t name_len = strlen(st->name);
+	struct err e;
+
+	if (strncmp(text, "board ", 6) == 0 && strncmp(text + 6, st->name, name_len) == 0 &&
+		strncmp(text + 6 + name_len, ": ", 2) == 0) {
+		text += 8 + name_len;
+		colon = strstr(text, "): ");
+		if (colon && (size_t)(colon + 1 - text) < sizeof(device)) {
+			snprintf(device, sizeof(device), "%.*s", (int)(colon + 1 - text), text);
+			text = colon + 3;
+		}
+	}
+	record(st->run, "bench-error", st->name, json_string_value(st->trial),
+		json_pack("{s:s, s:s}", "device", device, "reason", text), false, &e);
+}
+
 /* --- ending -------------------------------------------------------------------------------------
  */
 
@@ -525,11 +549,11 @@ static void item_over(struct station *st, json_t *outcome)
 	st->holds = json_incref(json_object_get(outcome, "holds"));
 	if (strcmp(verdict, "error") == 0) {
 		st->out = true; /* a bench that failed once would blame the next item */
-		if (code && strcmp(code, "script") != 0)
-			record(run, "bench-error", st->name, NULL,
-				json_pack("{s:s, s:O}", "device", code, "reason",
-					json_object_get(error, "message")),
-				false, &e);
+		if (code && strcmp(code, "script") != 0) {
+			err_set(&e, ERR_BENCH, "%s",
+				json_string_value(json_object_get(error, "message")));
+			record_bench_error(st, &e);
+		}
 	}
 	st->item = NULL;
 	if (record(run, "item-end", st->name, NULL, fields, true, &e))
@@ -646,10 +670,7 @@ static void run_begin(struct run *run)
 		st->out = true;
 		if (run->failure.code == ERR_NONE)
 			run->failure = st->open_error;
-		record(run, "bench-error", st->name, NULL,
-			json_pack("{s:s, s:s}", "device", err_name(st->open_error.code), "reason",
-				st->open_error.msg),
-			false, &e);
+		record_bench_error(st, &st->open_error);
 	}
 	if (run->failure.code) {
 		run_end(run, "error", "%s", run->failure.msg);
