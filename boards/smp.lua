@@ -29,7 +29,15 @@ function dut.version(board)
 end
 
 function dut.status(board)
-	return images(board)
+	local slots = {}
+	for i, image in ipairs(images(board)) do
+		slots[i] = {
+			slot = image.slot, version = image.version, hash = image.hash and image.hash.hex,
+			active = image.active, confirmed = image.confirmed, pending = image.pending,
+			permanent = image.permanent, bootable = image.bootable,
+		}
+	end
+	return slots
 end
 
 function dut.health(board)

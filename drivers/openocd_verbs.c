@@ -4,11 +4,16 @@
  * Registers: Armv7-M Architecture Reference Manual, C1.6: DHCSR 0xe000edf0 (its upper half written
  * as the key 0xa05f; C_DEBUGEN is bit 0), DEMCR 0xe000edfc (VC_CORERESET is bit 0). DP register 4
  * is CTRL/STAT (Arm Debug Interface v5, 2.3.2); writing 0 takes back the requests for debug power.
+ *
+ * init fails as a whole when the DUT has no power, though the adapter is open by then and can hold
+ * the reset line; what it leaves out then is done by rig_attach, and by flash init before it. poll
+ * exists only once the adapter is open.
  */
 const char openocd_verbs[] =
 	"proc rig_init {line} {\n"
-	"	init\n"
-	"	poll off\n"
+	"	flash init\n"
+	"	catch {init}\n"
+	"	if {[catch {poll off}]} {error {no adapter}}\n"
 	"	if {$line ne {none}} {adapter $line srst}\n"
 	"}\n"
 	"proc rig_attach {} {\n"

@@ -238,9 +238,10 @@ end
 
 -- --- the board ----------------------------------------------------------------------------------
 
-local function new_board(context)
+local function new_board(t, context)
 	local conf = context.board
 	local board = setmetatable({
+		t = t,
 		conf = conf,
 		name = conf.name,
 		type = conf.type,
@@ -513,7 +514,7 @@ function Board:cut_during(cut, f)
 	local result = wait("cut.disarm")
 	if result.fired then
 		self.holds = nil
-		return true, result
+		return true, result.cut
 	end
 	if not ok then
 		error(e, 0)
@@ -543,7 +544,7 @@ function Board:landing(state, trace, cut, event)
 	prim.record("cut", {
 		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed,
 		landed = check.agreement == "agrees" and check.done + 1 or nil,
-		counted = board and board.op or nil,
+		counted = board and board.op or nil, again = self.t.again and true or nil,
 		error = check.skew, what = check.text, agreement = check.agreement, latency_ns = event.latency_ns,
 	})
 	return check
@@ -566,11 +567,6 @@ local function point(t, ok, name, fields)
 		t.again[#t.again + 1] = fields
 	else
 		prim.record("point", fields)
-	end
-	if not ok then
-		t.findings[#t.findings + 1] = {
-			name = fields.finding or "check", text = fields.name, expected = fields.expected, seen = fields.seen,
-		}
 	end
 	return fields.ok
 end
@@ -605,16 +601,23 @@ function Trial:measure(name, value, unit)
 	prim.record("measure", { name = tostring(name), value = value, unit = unit })
 end
 
--- Hands observations to the judge; every finding becomes a point.
+-- Hands observations to the judge. In a trial what it finds wrong goes into the trial's verdict; elsewhere every
+-- finding is a point.
 function Trial:judge(observations)
 	local findings, verdict = tool("judge", observations)
 	for _, finding in ipairs(findings) do
-		point(self, finding.ok, finding.what, {
-			finding = finding.name, expected = finding.expected, seen = finding.seen,
-		})
+		if not self.key then
+			point(self, finding.ok, finding.what, { expected = finding.expected, seen = finding.seen })
+		elseif not finding.ok then
+			self.findings[#self.findings + 1] = {
+				name = finding.name, text = finding.what, expected = finding.expected, seen = finding.seen,
+			}
+		end
 	end
-	if verdict == "error" or verdict == "inconclusive" then
-		self.verdict = self.verdict or verdict
+	if verdict == "fail" then
+		self.failed = true
+	elseif verdict ~= "pass" then
+		self.verdict = self.verdict == "error" and "error" or verdict
 	end
 	return verdict, findings
 end
@@ -624,7 +627,8 @@ local function attempt(t, f)
 	local again = t.again
 	t.failed, t.verdict, t.findings = false, nil, {}
 	local ok, e = xpcall(f, caught)
-	local verdict = ok and (t.failed and "fail" or t.verdict or "pass") or verdict_of(e)
+	local verdict = ok and (t.verdict == "error" and "error" or t.failed and "fail" or t.verdict or "pass")
+		or verdict_of(e)
 	if not ok and verdict == "fail" then
 		t.again = again
 		point(t, false, e.message, { at = e.where, finding = e.code })
@@ -633,13 +637,24 @@ local function attempt(t, f)
 end
 
 -- A failure is run once more and called deterministic or flaky; the first verdict stands.
-local function attempt_again(t, f, seen)
-	local findings, failed = t.findings, t.failed
+-- What an attempt ended with, as far as a second one must end with the same.
+local function signature(t, verdict)
+	local names = { verdict }
+	for _, finding in ipairs(t.findings) do
+		names[#names + 1] = finding.name
+	end
+	return table.concat(names, " ")
+end
+
+local function attempt_again(t, f, first)
+	local findings, failed, verdict = t.findings, t.failed, t.verdict
+	local before = signature(t, first)
 	t.again = {}
-	local verdict = attempt(t, f)
-	prim.record("again", { verdict = verdict, points = t.again })
-	t.again, t.findings, t.failed = nil, findings, failed
-	return verdict == seen and "deterministic" or "flaky"
+	local second = attempt(t, f)
+	local same = signature(t, second) == before
+	prim.record("again", { verdict = second, points = t.again, findings = t.findings })
+	t.again, t.findings, t.failed, t.verdict = nil, findings, failed, verdict
+	return same and "deterministic" or "flaky"
 end
 
 -- One trial of an item: the unit that is resumed and replayed. cut is its cut in the grammar of --cut, if it has one.
@@ -680,7 +695,7 @@ local function run_item(scenario, context)
 		index = context.index or 0, work = context.work,
 	}, Trial)
 	local function body()
-		board = board or new_board(context)
+		board = board or new_board(t, context)
 		scenario.run(t, board, context.item)
 	end
 	local verdict, e = attempt(t, body)

@@ -6,6 +6,7 @@
 #include "journal.h"
 #include "keeper_client.h"
 #include "progress.h"
+#include "run_replay.h"
 #include "runs.h"
 #include "spawn.h"
 
@@ -19,7 +20,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DEFAULT_CUTS 12
 #define START_MS 120000
 
 #ifndef RIG_VERSION
@@ -188,7 +188,7 @@ static int parse(struct run_command *rc, int argc, char **argv)
 
 	rc->name = argv[0];
 	rc->boards = json_array();
-	rc->options = json_pack("{s:i, s:i, s:i}", "cuts", DEFAULT_CUTS, "seed", 1, "tap", 13);
+	rc->options = json_pack("{s:i, s:i, s:i}", "cuts", RUN_DEFAULT_CUTS, "seed", 1, "tap", 13);
 	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		if (opt == OPT_HELP) {
 			fputs(run_help, stdout);

@@ -35,7 +35,8 @@ json_t *run_replay(const json_t *job, const char *board, const json_t *item, con
 {
 	const json_t *options = json_object_get(job, "options");
 	const char *shown = json_string_value(json_object_get(job, "scenario_as_given"));
-	char *text = NULL, seed[32];
+	const json_t *cuts = json_object_get(options, "cuts");
+	char *text = NULL, number[32];
 	size_t len;
 	json_t *command;
 	FILE *out = open_memstream(&text, &len);
@@ -50,9 +51,15 @@ json_t *run_replay(const json_t *job, const char *board, const json_t *item, con
 	if (json_object_get(item, "from"))
 		put_option(out, "--only", json_string_value(json_object_get(item, "key")));
 	put_option(out, "--cut", cut);
-	snprintf(seed, sizeof(seed), "%lld",
+	if (!cut && json_is_integer(cuts) && json_integer_value(cuts) != RUN_DEFAULT_CUTS) {
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(cuts));
+		put_option(out, "--cuts", number);
+	} else if (!cut && json_is_string(cuts)) {
+		put_option(out, "--cuts", json_string_value(cuts));
+	}
+	snprintf(number, sizeof(number), "%lld",
 		(long long)json_integer_value(json_object_get(options, "seed")));
-	put_option(out, "--seed", seed);
+	put_option(out, "--seed", number);
 	fclose(out);
 	command = json_string(text);
 	free(text);

@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#define RUN_DEFAULT_CUTS 12 /* of --cuts */
+
 /*
  * A new string: "rig run SCENARIO --board B --only ITEM --cut CUT --seed N", quoted for a POSIX
  * shell, with the job's configuration where it was given. cut may be NULL.
