@@ -387,29 +387,43 @@ function Board:settled(release)
 	self.holds = release.version
 end
 
--- Reads flash ranges {address, size} into one file that stands for the whole flash; leaves power off.
-function Board:read_flash(name)
-	local path = self.work .. "/" .. name
+-- Reads { address, size } ranges of flash through the probe, each into a file; returns { { address, path }, … }.
+-- Leaves power off.
+function Board:read_ranges(name, ranges)
+	local parts = {}
 	self:with_probe(function()
-		self.probe:read { address = self.flash.base, size = self.flash.size, path = path }
+		for i, range in ipairs(ranges) do
+			local path = ("%s/%s.%d"):format(self.work, name, i)
+			self.probe:read { address = range[1], size = range[2], path = path }
+			parts[i] = { range[1], path }
+		end
 	end)
-	return path
+	return parts
 end
 
--- What stands in a region of a flash file, compared byte for byte with every release's image:
--- { release, mixed, version, hash, detail }.
-function Board:identify(path, region)
+-- The whole flash in one file. Leaves power off.
+function Board:read_flash(name)
+	return self:read_ranges(name, { { self.flash.base, self.flash.size } })[1][2]
+end
+
+-- What stands in a region, read back through the probe and compared byte for byte with every release's image:
+-- { release, mixed, version, hash, detail }. Only as much is read as the largest image takes. Leaves power off.
+function Board:identify(region)
 	local at = self.regions[region] or fail("config", "board type %s has no region %s", self.type, region)
-	local references = {}
+	local references, size, page = {}, 0, self.flash.page
 	for _, release in ipairs(self.releases) do
-		references[#references + 1] = { name = release.version, path = self:application(release) }
+		local path = self:application(release)
+		references[#references + 1] = { name = release.version, path = path }
+		size = math.max(size, (tool("file_size", path)))
 	end
-	return tool("identify", path, at[1] - self.flash.base, at[2], self.flash.page, references)
+	size = math.min((size + page - 1) // page * page, at[2])
+	local path = self:read_ranges(region .. ".flash", { { at[1], size } })[1][2]
+	return tool("identify", path, 0, size, page, references)
 end
 
--- True when the region holds the release's image, byte for byte. Powers the board off.
+-- True when the region holds the release's image, byte for byte. Leaves power off.
 function Board:image_intact(region, release)
-	local found = self:identify(self:read_flash("intact.flash"), region)
+	local found = self:identify(region)
 	return found.release == release.version, found.detail
 end
 
@@ -458,8 +472,7 @@ function Board:observe(seed)
 			seen.reboot.user_data = self:observe_user_data(seed)
 		end
 	end
-	local path = self:read_flash("recovered.flash")
-	seen.reboot.primary = self:identify(path, "primary")
+	seen.reboot.primary = self:identify("primary")
 	seen.primary = seen.reboot.primary
 	seen.limits = { ready_within_ms = ms(self.boot.ready_within or 30, "boot.ready_within"), max_resets = self.boot.max_resets or 3 }
 	return seen
@@ -527,7 +540,7 @@ function Board:trace(name)
 	local path = self.work .. "/" .. name
 	local operations = self.trigger:trace(path)
 	prim.record("trace", { operations = operations })
-	return { path = path, operations = operations }
+	return { path = path, operations = operations, ranges = tool("touched", path, self.flash.page) }
 end
 
 -- N cuts (nil: all there are) spread over a trace; index turns the spread from one transition to the next.
@@ -535,9 +548,14 @@ function Board:choose_cuts(trace, n, index, seed)
 	return tool("choose_cuts", trace.path, n, index, seed, self.regions)
 end
 
--- Where a cut landed, from the flash: state is what was there before, trace the uncut update. Journals it.
+-- Where a cut landed, from the flash: state is what was there before, trace the uncut update, whose pages are read
+-- back. Journals it.
 function Board:landing(state, trace, cut, event)
-	local after = self:read_flash("after.flash")
+	local after, parts = self.work .. "/after.flash", self:read_ranges("landed", trace.ranges)
+	for _, part in ipairs(parts) do
+		part[1] = part[1] - self.flash.base
+	end
+	tool("overlay", state.path, after, parts)
 	local board = event.op ~= "end" and event or nil
 	local check = tool("landing", state.path, trace.path, after, self.flash.base, cut.text,
 		board and { op = board.op, tear = board.tear, seed = board.seed } or nil)

@@ -349,6 +349,97 @@ static int l_judge(lua_State *L)
 	return 2;
 }
 
+#define GAP_MAX 16384 /* bytes: reading over a small gap is faster than a second read */
+
+static int compare_ops(const void *a, const void *b)
+{
+	const struct oplog_op *x = a, *y = b;
+
+	return (x->address > y->address) - (x->address < y->address);
+}
+
+/* touched(trace file, page) → [[address, size]]: the pages that operations of the trace are in,
+ * rising */
+static int l_touched(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	uint32_t page = (uint32_t)luaL_checkinteger(L, 2), first = 0, end = 0;
+	json_t *ranges;
+	struct oplog log;
+	struct err e;
+
+	if (page == 0)
+		return luaL_error(L, "a page has no bytes");
+	if (oplog_load(&log, path, &e))
+		return give_err(L, &e);
+	ranges = json_array();
+	qsort(log.ops, log.count, sizeof(*log.ops), compare_ops);
+	for (size_t i = 0; i < log.count; i++) {
+		uint32_t from = log.ops[i].address / page * page;
+		uint32_t to = (log.ops[i].address + log.ops[i].size + page - 1) / page * page;
+
+		if (end > first && from > end + GAP_MAX) {
+			json_array_append_new(ranges,
+				json_pack("[I, I]", (json_int_t)first, (json_int_t)(end - first)));
+			first = from;
+			end = to;
+		} else {
+			first = end > first ? first : from;
+			end = to > end ? to : end;
+		}
+	}
+	if (end > first)
+		json_array_append_new(
+			ranges, json_pack("[I, I]", (json_int_t)first, (json_int_t)(end - first)));
+	oplog_finish(&log);
+	return give(L, ranges);
+}
+
+static int overlay(const char *base, const char *out, const json_t *parts, struct err *e)
+{
+	char *data, *part;
+	size_t len, part_len, i;
+	const json_t *item;
+	int code = file_read(base, FLASH_MAX, &data, &len, e);
+
+	if (code)
+		return code;
+	json_array_foreach (parts, i, item) {
+		size_t at = (size_t)json_integer_value(json_array_get(item, 0));
+		const char *path = json_string_value(json_array_get(item, 1));
+
+		if (code == 0)
+			code = file_read(path, FLASH_MAX, &part, &part_len, e);
+		if (code)
+			break;
+		if (at > len || part_len > len - at)
+			code = err_set(e, ERR_IO, "%s: does not fit into %s", path, base);
+		else
+			memcpy(data + at, part, part_len);
+		free(part);
+	}
+	if (code == 0)
+		code = file_write(out, data, len, e);
+	free(data);
+	return code;
+}
+
+/* overlay(base file, out file, [[offset, file]]) → true | nil, code, message: base with those parts
+ * replaced */
+static int l_overlay(lua_State *L)
+{
+	const char *base = luaL_checkstring(L, 1), *out = luaL_checkstring(L, 2);
+	struct err e;
+	json_t *parts = lua_json_get(L, 3, &e);
+	int code = parts ? overlay(base, out, parts, &e) : -1;
+
+	json_decref(parts);
+	if (code)
+		return give_err(L, &e);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 static const luaL_Reg tools[] = {
 	{"application", l_application},
 	{"choose_cuts", l_choose_cuts},
@@ -357,8 +448,10 @@ static const luaL_Reg tools[] = {
 	{"image", l_image},
 	{"judge", l_judge},
 	{"landing", l_landing},
+	{"overlay", l_overlay},
 	{"parse_cuts", l_parse_cuts},
 	{"segments", l_segments},
+	{"touched", l_touched},
 	{NULL, NULL},
 };
 
