@@ -6,7 +6,8 @@ use warnings;
 use JSON::PP;
 
 my $json = JSON::PP->new->canonical->utf8;
-my %left_out = map { $_ => 1 } qw(seq t_mono_ns t_wall run tools ms path file);
+my %left_out = map { $_ => 1 }
+	qw(seq t_mono_ns t_wall run tools ms path file pages_written pages_kept);
 
 sub strip {
 	my ($value) = @_;

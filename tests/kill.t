@@ -13,9 +13,11 @@ my @run = ('run', "$FindBin::Bin/../scenarios/power_loss.lua", '--board', 'demo-
 
 # Starts a run and waits until it is in the middle of a cut trial.
 sub start_run {
+	my %before = map { $_ => 1 } $bench->runs;
 	my $r = $bench->start(@run);
 	my $cutting = Bench::wait_for(60, sub {
-		my $id = ($bench->runs)[-1] // return;
+		my ($id) = grep { !$before{$_} } $bench->runs;
+		return if !$id;
 		return scalar grep { $_->{kind} eq 'cut' } $bench->journal($id);
 	});
 	ok $cutting, 'a run is cutting' or diag Bench::slurp($r->{err_path});
@@ -58,7 +60,9 @@ report_says_error('command line killed');
 
 # the keeper
 $r = start_run();
-my ($keeper) = $bench->processes('rig-keeper');
+my @keepers = $bench->processes("rig-keeper");
+is scalar @keepers, 1, "one keeper" or diag join " ", map { "$_: " . (Bench::slurp("/proc/$_/stat") // "") } @keepers;
+my $keeper = $keepers[0];
 kill KILL => $keeper;
 $bench->finish($r);
 is $r->{exit}, 3, 'keeper killed: the run is an error' or diag $r->{err};
