@@ -157,6 +157,7 @@ struct driver {
 	const struct driver_option *options;
 	bool needs_console;
 
+	/* options: checked against the list above, with the defaults filled in; borrowed. */
 	struct device *(*create)(const struct driver_env *env, json_t *options, struct err *e);
 	void (*open)(struct device *dev, struct op *op);
 	/* Brings the device into its safe state. Also called on a device that was never opened with

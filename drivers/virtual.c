@@ -447,24 +447,11 @@ static void virtual_open(struct device *dev, struct op *op)
 	attempt(&v->retry);
 }
 
-static char *option_string(json_t *given, const char *name)
+static char *option_string(const json_t *given, const char *name)
 {
 	const char *value = json_string_value(json_object_get(given, name));
 
-	for (const struct driver_option *o = options; !value && o->name; o++)
-		if (strcmp(o->name, name) == 0)
-			value = o->fallback;
-	return strdup(value);
-}
-
-static json_int_t option_integer(json_t *given, const char *name)
-{
-	json_t *value = json_object_get(given, name);
-
-	for (const struct driver_option *o = options; !json_is_integer(value) && o->name; o++)
-		if (strcmp(o->name, name) == 0)
-			return strtoll(o->fallback, NULL, 10);
-	return json_integer_value(value);
+	return value ? strdup(value) : NULL;
 }
 
 extern const struct driver driver_virtual;
@@ -490,11 +477,11 @@ static struct device *virtual_create(const struct driver_env *env, json_t *given
 	v->program = option_string(given, "program");
 	v->soc = option_string(given, "soc");
 	v->pace = option_string(given, "pace");
-	v->seed = option_integer(given, "seed");
-	v->linger_ms = option_integer(given, "linger_ms");
+	v->seed = json_integer_value(json_object_get(given, "seed"));
+	v->linger_ms = json_integer_value(json_object_get(given, "linger_ms"));
 	snprintf(v->dir, sizeof(v->dir), "%s/vboard", env->board_dir);
 	if (!v->program || !v->soc || !v->pace)
-		err_set(e, ERR_NOMEM, "out of memory");
+		err_set(e, ERR_CONFIG, "program, soc or pace is missing");
 	else if (strcmp(v->pace, "free") != 0 && strcmp(v->pace, "real") != 0)
 		err_set(e, ERR_CONFIG, "pace is \"free\" or \"real\", not \"%.40s\"", v->pace);
 	else if (v->seed < 0 || v->linger_ms < 0 || v->linger_ms > INT_MAX)

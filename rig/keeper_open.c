@@ -72,12 +72,71 @@ static int find_driver(struct keeper *k, struct slot *slot, json_t *options, str
 	return 0;
 }
 
+static bool is_of_type(const json_t *value, enum driver_option_type type)
+{
+	switch (type) {
+	case OPTION_STRING:
+		return json_is_string(value);
+	case OPTION_INTEGER:
+		return json_is_integer(value);
+	case OPTION_BOOLEAN:
+		return json_is_boolean(value);
+	}
+	return false;
+}
+
+static json_t *fallback_of(const struct driver_option *option)
+{
+	if (!option->fallback)
+		return NULL;
+	if (option->type == OPTION_STRING)
+		return json_string(option->fallback);
+	return json_loads(option->fallback, JSON_DECODE_ANY, NULL);
+}
+
+/* Checks a device's options against the driver's list and fills in what is left out, so that a
+ * driver finds each one there and of its type, whoever wrote the board's object. */
+static int check_options(const struct slot *slot, json_t *options, struct err *e)
+{
+	static const char *const types[] = {"a text", "a whole number", "true or false"};
+	const struct driver_option *o;
+	const char *name;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe (options, next, name, value) {
+		for (o = slot->driver->options; o->name && strcmp(o->name, name) != 0; o++)
+			;
+		if (strcmp(name, "driver") == 0)
+			continue;
+		if (json_is_null(value))
+			json_object_del(options, name);
+		else if (!o->name)
+			return err_set(e, ERR_CONFIG, "it has no option \"%.100s\"", name);
+		else if (!is_of_type(value, o->type))
+			return err_set(e, ERR_CONFIG, "option %s is %s", name, types[o->type]);
+	}
+	for (o = slot->driver->options; o->name; o++) {
+		if (json_object_get(options, o->name))
+			continue;
+		if (o->required)
+			return err_set(e, ERR_CONFIG, "option %s is missing: %s", o->name, o->help);
+		if (o->fallback)
+			json_object_set_new(options, o->name, fallback_of(o));
+	}
+	return 0;
+}
+
 static int create_device(struct keeper *k, struct slot *slot, json_t *options, struct err *e)
 {
 	int code = find_driver(k, slot, options, e);
 
 	if (code)
 		return code;
+	if (check_options(slot, options, e) != 0) {
+		keeper_prefix(k, slot, e);
+		return -(int)e->code;
+	}
 	slot->env = (struct driver_env){
 		.loop = &k->loop,
 		.board = k->name,

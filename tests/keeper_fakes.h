@@ -304,9 +304,22 @@ static const struct probe_ops fake_probe_ops = {fake_program, fake_verify, fake_
 	fake_write_word, fake_plain, fake_plain, fake_flag, fake_flag, fake_breakpoint, fake_plain,
 	fake_command, fake_plain};
 
+static const struct driver_option fake_options[] = {
+	{"is_on", OPTION_BOOLEAN, false, "false", "the power is on when it is opened"},
+	{"stuck", OPTION_BOOLEAN, false, "false", "it cannot be switched off"},
+	{"open_fails", OPTION_BOOLEAN, false, NULL, "it does not open"},
+	{"safe_fails", OPTION_BOOLEAN, false, NULL, "it cannot be made safe"},
+	{"open_ms", OPTION_INTEGER, false, NULL, "it takes so long to open; 0: for ever"},
+	{"safe_ms", OPTION_INTEGER, false, NULL, "the same of making safe"},
+	{"set_ms", OPTION_INTEGER, false, NULL, "the same of a switch"},
+	{"arm_ms", OPTION_INTEGER, false, NULL, "the same of arming"},
+	{NULL, OPTION_STRING, false, NULL, NULL},
+};
+
 static const struct driver fake_driver = {
 	.name = "fake",
 	.help = "does what its options say",
+	.options = fake_options,
 	.create = fake_create,
 	.open = fake_open,
 	.make_safe = fake_make_safe,

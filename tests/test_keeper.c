@@ -130,6 +130,8 @@ static void what_rig_conf_got_wrong_is_said(void **state)
 			"transport: the driver fake does not offer"},
 		{"{\"powr\":{\"driver\":\"fake\"}}", "no capability \"powr\""},
 		{"{\"power\":{}}", "power: no driver is named"},
+		{POWER("\"stuk\":true"), "board b: power (fake): it has no option \"stuk\""},
+		{POWER("\"stuck\":1"), "board b: power (fake): option stuck is true or false"},
 	};
 
 	(void)state;
