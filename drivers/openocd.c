@@ -209,6 +209,8 @@ static void write_pages(struct openocd *oc, struct job *job)
 	}
 	job->read_back = file;
 	add_reads(oc, job, plan->differs, file, &script);
+	/* the core took its start address from what flash held before */
+	script_add(&script, strdup("rig_stop"));
 	job_run(oc, "program", script, finish_program);
 }
 

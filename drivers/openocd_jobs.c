@@ -147,7 +147,7 @@ static void session_drop(struct openocd *oc, unsigned grace_ms)
 	oc->session = NULL;
 	oc->state = STOPPING;
 	oc->proven = false;
-	openocd_session_stop(session, grace_ms, session_stopped, oc);
+	openocd_session_stop(session, grace_ms, "rig_release", session_stopped, oc);
 }
 
 static void session_lost(void *arg, const struct err *why)
@@ -401,10 +401,15 @@ static void answered(void *arg, const struct err *e, const char *text)
 		if (job->hold)
 			oc->held = job->hold > 0;
 		job->step(oc, job, text);
-	} else if (oc->proven && strstr(e->msg, "rig_attach: ")) {
-		/* the virtual board's server, or the adapter, may be another one by now */
+	} else if (strstr(e->msg, "rig_attach: ")) {
+		bool again = oc->proven;
+
+		/* One that had the DUT before may have lost its adapter: another one tries again.
+		 * One that never had it may be blind, and is not kept either. */
 		oc->working = false;
 		session_drop(oc, 0);
+		if (!again)
+			job_fail(oc, e);
 	} else if (job->only_running) {
 		/* nothing answers at the debug port, so nothing is held there */
 		session_drop(oc, 0);

@@ -88,21 +88,20 @@ static void keep_line(struct openocd_session *s, const char *line, size_t len)
 			*c = ' ';
 }
 
-/* The lines kept, those that begin with "Error" if there are any, joined into one. */
-static void render_lines(const struct openocd_session *s, char *buf, size_t size)
+/* The lines kept, joined into one: those that begin with "Error", or else all if all is set. */
+static void render_lines(const struct openocd_session *s, bool all, char *buf, size_t size)
 {
 	unsigned first = s->lines_count > LINES_KEPT ? s->lines_count - LINES_KEPT : 0;
-	bool errors = false;
 	size_t len = 0;
 
 	buf[0] = '\0';
 	for (unsigned i = first; i < s->lines_count; i++)
-		errors |= strncmp(s->lines[i % LINES_KEPT], "Error", 5) == 0;
+		all &= strncmp(s->lines[i % LINES_KEPT], "Error", 5) != 0;
 	for (unsigned i = first; i < s->lines_count && len + 4 < size; i++) {
 		const char *line = s->lines[i % LINES_KEPT];
 		int n;
 
-		if (errors && strncmp(line, "Error", 5) != 0)
+		if (!all && strncmp(line, "Error", 5) != 0)
 			continue;
 		n = snprintf(buf + len, size - len, "%s%s", len ? " | " : "", line);
 		len += (size_t)n < size - len ? (size_t)n : size - len - 1;
@@ -307,7 +306,7 @@ static void answer_came(struct openocd_session *s, char *answer)
 	}
 	/* what it wrote before it answered is in the pipe already */
 	read_err(s);
-	render_lines(s, said, sizeof(said));
+	render_lines(s, false, said, sizeof(said));
 	text[strcspn(text, "\r\n")] = '\0';
 	err_set(&e, ERR_BENCH, "openocd: %s: %s%s%s", script->what, text,
 		*text && said[0] ? "; " : "", said);
@@ -512,7 +511,7 @@ static void process_ended(uv_poll_t *poll, int status, int events)
 		snprintf(how, sizeof(how), "exit status %d", info.si_status);
 	else
 		snprintf(how, sizeof(how), "signal %d", info.si_status);
-	render_lines(s, said, sizeof(said));
+	render_lines(s, true, said, sizeof(said));
 	err_set(&e, ERR_BENCH, "openocd ended (%s)%s%s", how, said[0] ? ": " : "", said);
 	lose(s, &e);
 }
@@ -525,20 +524,34 @@ static void grace_over(uv_timer_t *timer)
 		pidfd_send_signal(s->pid_fd, SIGKILL, NULL, 0);
 }
 
-void openocd_session_stop(
-	struct openocd_session *s, unsigned grace_ms, void (*stopped)(void *arg), void *arg)
+/* Its last script; when the port does not take it, a signal must do. */
+static void ask_to_end(struct openocd_session *s, const char *last)
+{
+	char text[256];
+	uv_buf_t buf = uv_buf_init(text, (unsigned)snprintf(text, sizeof(text),
+						 "catch {%s}; shutdown%c", last, END_OF_SCRIPT));
+
+	if (!s->greeted || buf.len >= sizeof(text) ||
+		uv_try_write((uv_stream_t *)&s->tcp, &buf, 1) != (int)buf.len)
+		pidfd_send_signal(s->pid_fd, SIGTERM, NULL, 0);
+}
+
+void openocd_session_stop(struct openocd_session *s, unsigned grace_ms, const char *last,
+	void (*stopped)(void *arg), void *arg)
 {
 	s->stopping = true;
 	s->stopped = stopped;
 	s->stopped_arg = arg;
+	if (s->dead) {
+		close_handles(s);
+	} else if (grace_ms) {
+		ask_to_end(s, last);
+		uv_timer_start(&s->grace, grace_over, grace_ms, 0);
+	} else {
+		pidfd_send_signal(s->pid_fd, SIGKILL, NULL, 0);
+	}
 	/* before the scripts go: libuv may still be writing one */
 	uv_close((uv_handle_t *)&s->tcp, handle_closed);
-	if (s->dead)
-		close_handles(s);
-	else
-		pidfd_send_signal(s->pid_fd, grace_ms ? SIGTERM : SIGKILL, NULL, 0);
-	if (!s->dead && grace_ms)
-		uv_timer_start(&s->grace, grace_over, grace_ms, 0);
 	if (s->why.code == ERR_NONE)
 		err_set(&s->why, ERR_GONE, "openocd: stopped");
 	fail_scripts(s, &s->why);

@@ -55,12 +55,13 @@ pid_t openocd_session_pid(const struct openocd_session *s);
 
 /*
  * Ends OpenOCD and frees the session; it must not be used after that. Scripts that wait are
- * answered with ERR_GONE from within this call. grace_ms 0 kills it at once; else it is asked to
- * end, and killed when it has not after so long. stopped is called when the process is no more,
- * from the loop. Scripts of a session that was lost are answered with the reason of that.
+ * answered with ERR_GONE from within this call. grace_ms 0 kills it at once; else it is given a
+ * last script and asked to end, and killed when it has not after so long. stopped is called when
+ * the process is no more, from the loop. Scripts of a session that was lost are answered with the
+ * reason of that.
  */
-void openocd_session_stop(
-	struct openocd_session *s, unsigned grace_ms, void (*stopped)(void *arg), void *arg);
+void openocd_session_stop(struct openocd_session *s, unsigned grace_ms, const char *last,
+	void (*stopped)(void *arg), void *arg);
 
 /* word as one word of a Tcl script, quoted so that nothing in it is substituted. The caller's to
  * free; NULL: out of memory. */

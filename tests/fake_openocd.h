@@ -189,6 +189,12 @@ static inline void fake_script(struct fake *f, int fd, char *script)
 		fake_answer(fd, "", "rig");
 		return;
 	}
+	if (strstr(script, "shutdown")) {
+		FILE *log = fake_open(f, "scripts", "a");
+
+		fprintf(log, "%s\n", script);
+		exit(0);
+	}
 	script += strlen("rig ");
 	text = fake_word(&script);
 	if (strncmp(text, "proc ", 5) == 0) {

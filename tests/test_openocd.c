@@ -766,6 +766,7 @@ static void make_safe_ends_openocd_whatever_it_does(void **state)
 	assert_int_equal(fake_pid(b), 0);
 	assert_halts(b);
 	assert_made_safe(b);
+	assert_int_equal(count_lines(b, "scripts", "catch {rig_release}; shutdown"), 1);
 	assert_true(is_gone((pid_t)fake_pid(b)));
 	set_mode(b, "mute rig_halt");
 	do_halt(b, &o);
