@@ -670,7 +670,9 @@ local function attempt_again(t, f, first)
 	t.again = {}
 	local second = attempt(t, f)
 	local same = signature(t, second) == before
-	prim.record("again", { verdict = second, points = t.again, findings = t.findings })
+	prim.record("again", {
+		verdict = second, points = t.again[1] and t.again, findings = t.findings[1] and t.findings,
+	})
 	t.again, t.findings, t.failed, t.verdict = nil, findings, failed, verdict
 	return same and "deterministic" or "flaky"
 end
@@ -686,7 +688,7 @@ function Trial:trial(key, f, cut)
 	self.key = key
 	prim.record("trial-start", { key = key })
 	local verdict, e = attempt(self, f)
-	local record = { verdict = verdict, findings = self.findings, reason = e and e.message, cut = cut }
+	local record = { verdict = verdict, findings = self.findings[1] and self.findings, reason = e and e.message, cut = cut }
 	if verdict == "fail" and self.options.again ~= false then
 		record.again = attempt_again(self, f, verdict)
 	end
