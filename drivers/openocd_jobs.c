@@ -401,15 +401,10 @@ static void answered(void *arg, const struct err *e, const char *text)
 		if (job->hold)
 			oc->held = job->hold > 0;
 		job->step(oc, job, text);
-	} else if (strstr(e->msg, "rig_attach: ")) {
-		bool again = oc->proven;
-
-		/* One that had the DUT before may have lost its adapter: another one tries again.
-		 * One that never had it may be blind, and is not kept either. */
+	} else if (oc->proven && strstr(e->msg, "rig_attach: ")) {
+		/* the virtual board's server, or the adapter, may be another one by now */
 		oc->working = false;
 		session_drop(oc, 0);
-		if (!again)
-			job_fail(oc, e);
 	} else if (job->only_running) {
 		/* nothing answers at the debug port, so nothing is held there */
 		session_drop(oc, 0);

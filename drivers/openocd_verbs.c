@@ -11,21 +11,23 @@
  *   state and enables debugging. A poll fails once on a core that is locked up, as with erased
  *   flash. So two polls, whose errors do not count.
  * - Memory is read without any of that, and without a trace in the core.
- * - init without power opens the adapter, so that the reset line can be moved, but sets up no flash
- *   and cannot be repeated: such an OpenOCD is blind, and another one must follow it.
+ * - init fails as a whole when the DUT has no power, though the adapter is open by then and can
+ *   hold the reset line. What it leaves out then, rig_attach does, and flash init before it. poll
+ *   exists only once the adapter is open.
  * - Background polling would make errors whenever the power is cut.
  */
 const char openocd_verbs[] =
 	"proc rig_init {line} {\n"
-	"	set ::rig_blind [catch {init} why]\n"
-	"	if {$::rig_blind && $line eq {none}} {error $why}\n"
-	"	poll off\n"
+	"	flash init\n"
+	"	catch {init}\n"
+	"	if {[catch {poll off}]} {error {the adapter did not open}}\n"
 	"	if {$line ne {none}} {adapter $line srst}\n"
 	"}\n"
 	/* not by reading DHCSR: that would clear what OpenOCD wants to see of a reset */
+	"proc rig_cpuid {} {read_memory 0xe000ed00 32 1}\n"
 	"proc rig_attach {} {\n"
-	"	if {$::rig_blind} {error {rig_attach: the DUT did not answer at first: has it power?}}\n"
-	"	if {[catch {read_memory 0xe000ed00 32 1}] && [catch {read_memory 0xe000ed00 32 1}]} {\n"
+	"	if {![catch rig_cpuid]} return\n"
+	"	if {[catch {dap init; [target current] arp_examine; rig_cpuid}]} {\n"
 	"		error {rig_attach: the DUT does not answer: has it power?}\n"
 	"	}\n"
 	"}\n"
