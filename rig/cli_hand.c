@@ -41,6 +41,10 @@ static int begin(struct cli *cli, int argc, char **argv, int expected, struct rp
 
 static int finish(struct cli *cli, struct rpc *keeper, int code, const struct err *e)
 {
+	struct err gone;
+
+	/* a board nobody needs any more is free when the command returns */
+	cli_call(cli, keeper, "leave", NULL, CALL_MS, NULL, &gone);
 	rpc_destroy(keeper);
 	uv_run(&cli->loop, UV_RUN_NOWAIT);
 	return code ? cli_fail(e) : EXIT_PASS;
@@ -248,6 +252,26 @@ static void nothing(void *arg, struct rpc_call *call, const char *method, json_t
 
 static const struct rpc_handlers quiet = {nothing, NULL};
 
+/* For a board without a keeper. A person says so by the command: what was wrong is mended. */
+static int clear_quarantine(struct cli *cli, const char *name)
+{
+	enum lock_state state;
+	json_t *text = NULL;
+	struct err e;
+	int code = lock_look(cli_state_dir(cli), name, &state, &text, &e);
+	const char *reason = json_string_value(json_object_get(text, "reason"));
+
+	if (code == 0 && state == LOCK_QUARANTINED) {
+		code = lock_clear_quarantine(cli_state_dir(cli), name, &e);
+		if (code == 0)
+			printf("board %s is out of quarantine (%s)\n", name, reason ? reason : "?");
+	} else if (code == 0) {
+		printf("board %s is not locked\n", name);
+	}
+	json_decref(text);
+	return code ? cli_fail(&e) : EXIT_PASS;
+}
+
 int cli_unlock(struct cli *cli, int argc, char **argv)
 {
 	json_t *info = NULL;
@@ -260,10 +284,8 @@ int cli_unlock(struct cli *cli, int argc, char **argv)
 	if (cli_load(cli, &e) || !cli_board(cli, argv[1], &e))
 		return cli_fail(&e);
 	if (keeper_client_connect(
-		    &cli->loop, cli_state_dir(cli), argv[1], &quiet, NULL, &keeper, &e)) {
-		printf("board %s is not locked\n", argv[1]);
-		return EXIT_PASS;
-	}
+		    &cli->loop, cli_state_dir(cli), argv[1], &quiet, NULL, &keeper, &e))
+		return clear_quarantine(cli, argv[1]);
 	code = cli_call(cli, keeper, "info", json_object(), CALL_MS, &info, &e);
 	if (code == 0 && !json_is_true(json_object_get(info, "hand")))
 		code = err_set(&e, ERR_BUSY,

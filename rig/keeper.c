@@ -400,9 +400,14 @@ void keeper_set_expiry(struct keeper *k, uint64_t ttl_ms)
 
 void keeper_settle_lease(struct keeper *k)
 {
-	if (k->hand && k->implicit && !k->clients && k->state == KEEPER_OPEN &&
-		!k->safing.running && k->power != POWER_ON)
+	if (!k->clients && keeper_lease_is_idle(k))
 		keeper_end(k, "nobody is connected and the board is off");
+}
+
+bool keeper_lease_is_idle(const struct keeper *k)
+{
+	return k->hand && k->implicit && k->state == KEEPER_OPEN && !k->safing.running &&
+	       k->power != POWER_ON;
 }
 
 void keeper_opened(struct keeper *k)

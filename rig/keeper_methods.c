@@ -89,6 +89,17 @@ static void do_end(struct operation *o, json_t *params)
 	keeper_end(o->keeper, "it was told to end");
 }
 
+static void do_leave(struct operation *o, json_t *params)
+{
+	struct keeper *k = o->keeper;
+
+	(void)params;
+	if (k->clients == o->client && !o->client->next && keeper_lease_is_idle(k))
+		keeper_end(k, "its last client left and the board is off");
+	else
+		op_done(o->op, NULL);
+}
+
 static void do_safe(struct operation *o, json_t *params)
 {
 	struct keeper *k = o->keeper;
@@ -311,6 +322,7 @@ static const struct method methods[] = {
 	{"info", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 5 * SEC, do_info, {{NULL}}},
 	{"lease.renew", CAP_NONE, 0, 5 * SEC, do_lease_renew,
 		{{"ttl_ms", PARAM_COUNT, true}, {"hand", PARAM_BOOL, false}}},
+	{"leave", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_leave, {{NULL}}},
 	{"open", CAP_NONE, METHOD_CONTROL, 90 * SEC, do_open,
 		{{"board", PARAM_OBJECT, true}, {"log_dir", PARAM_STRING, true},
 			{"owner", PARAM_OBJECT, true}, {"ttl_ms", PARAM_COUNT, false},

@@ -188,6 +188,9 @@ void keeper_safe_done(struct keeper *k);
 /* Ends a lease that was taken implicitly when nobody needs it any more. */
 void keeper_settle_lease(struct keeper *k);
 
+/* Whether such a lease has only its clients to keep it. */
+bool keeper_lease_is_idle(const struct keeper *k);
+
 /* Starts the lease's time; ttl_ms 0: it has no end. */
 void keeper_set_expiry(struct keeper *k, uint64_t ttl_ms);
 

@@ -408,6 +408,33 @@ static void an_implicit_lease_of_a_board_that_stayed_off_ends_with_its_client(vo
 	assert_int_equal(wait_for(keeper_pid), 0);
 }
 
+static void who_leaves_as_the_last_is_answered_when_the_board_is_free(void **state)
+{
+	struct peer *owner = opened(PLAIN, by_hand(true)), *other;
+	json_t *answer;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	answer = peer_call(owner, "leave", NULL); /* it is on: the lease stays */
+	assert_true(json_is_null(result_of(answer)));
+	json_decref(answer);
+	other = stranger();
+	assert_answer(peer_call(other, "power.set", on(false)), "none");
+	answer = peer_call(other, "leave", NULL); /* there is somebody else */
+	assert_true(json_is_null(result_of(answer)));
+	json_decref(answer);
+	peer_destroy(owner);
+	do { /* until the keeper has seen that the first one is gone */
+		answer = peer_call(other, "leave", NULL);
+		assert_string_equal(answer_error(answer), "none");
+		if (json_is_object(result_of(answer)))
+			assert_int_equal(look(), LOCK_FREE);
+		json_decref(answer);
+	} while (look() != LOCK_FREE);
+	peer_destroy(other);
+	assert_int_equal(wait_for(keeper_pid), 0);
+}
+
 static void an_explicit_lease_stays_until_it_is_ended(void **state)
 {
 	struct peer *owner = opened(PLAIN, by_hand(false)), *other;
@@ -874,6 +901,7 @@ int main(void)
 		claim(safe_cancels_what_is_under_way_and_the_lease_goes_on),
 		claim(a_board_powered_by_hand_stays_on_until_it_is_powered_off),
 		claim(an_implicit_lease_of_a_board_that_stayed_off_ends_with_its_client),
+		claim(who_leaves_as_the_last_is_answered_when_the_board_is_free),
 		claim(an_explicit_lease_stays_until_it_is_ended),
 		claim(a_stranger_may_look_and_stop_but_not_touch),
 		claim(a_missing_device_is_named_with_what_to_write),
