@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef err_set
+#undef err_errno
+#undef err_prefix
+
 static const char *const names[] = {
 #define X(code, name, text) name,
 	ERR_CODES(X)

@@ -62,4 +62,12 @@ const char *err_name(enum err_code code);
 /* The code of that name; ERR_PROTOCOL for a name nobody knows. */
 enum err_code err_code_of(const char *name);
 
+#ifdef __clang_analyzer__
+/* The analyzer looks at one file at a time; what it must know of err.c is that these never give 0.
+ */
+#define err_set(e, code, ...) (err_set(e, code, __VA_ARGS__), -(int)(code))
+#define err_errno(e, code, ...) (err_errno(e, code, __VA_ARGS__), -(int)(code))
+#define err_prefix(...) (err_prefix(__VA_ARGS__), -1)
+#endif
+
 #endif
