@@ -145,7 +145,7 @@ static int open_reports(struct feed *f, json_t *keys, int tap_version, struct er
 	const char *key = NULL;
 	void *iter = json_object_iter(keys);
 
-	f->reports = calloc(json_object_size(keys) + 1, sizeof(struct report *));
+	f->reports = calloc(json_object_size(keys) + 1, sizeof(*f->reports));
 	f->bufs = calloc(json_object_size(keys) + 1, sizeof(*f->bufs));
 	f->sizes = calloc(json_object_size(keys) + 1, sizeof(*f->sizes));
 	f->files = calloc(json_object_size(keys) + 1, sizeof(*f->files));

@@ -54,7 +54,7 @@ int cli_power(struct cli *cli, int argc, char **argv)
 {
 	const char *action = argc == 3 ? argv[2] : "";
 	json_t *result = NULL;
-	struct rpc *keeper;
+	struct rpc *keeper = NULL;
 	struct err e;
 	int code, status;
 
@@ -79,7 +79,7 @@ int cli_power(struct cli *cli, int argc, char **argv)
 
 int cli_reset(struct cli *cli, int argc, char **argv)
 {
-	struct rpc *keeper;
+	struct rpc *keeper = NULL;
 	struct err e;
 	int code, status = begin(cli, argc, argv, 2, &keeper);
 
@@ -181,7 +181,7 @@ static int release_segments(
 int cli_flash(struct cli *cli, int argc, char **argv)
 {
 	json_t *segments = NULL, *power = NULL, *board;
-	struct rpc *keeper;
+	struct rpc *keeper = NULL;
 	struct err e;
 	int code;
 
@@ -275,7 +275,7 @@ static int clear_quarantine(struct cli *cli, const char *name)
 int cli_unlock(struct cli *cli, int argc, char **argv)
 {
 	json_t *info = NULL;
-	struct rpc *keeper;
+	struct rpc *keeper = NULL;
 	struct err e;
 	int code;
 
@@ -301,7 +301,7 @@ int cli_unlock(struct cli *cli, int argc, char **argv)
 
 static int make_board_safe(struct cli *cli, const char *name, struct err *e)
 {
-	struct rpc *keeper;
+	struct rpc *keeper = NULL;
 	int code = cli_keeper(cli, name, "rig safe-state", &keeper, e);
 
 	if (code == 0) {

@@ -196,7 +196,7 @@ static json_t *make_result(struct console *c, const struct watch *w, const struc
 	pattern_group(w->pattern, 0, &begin, &end);
 	return json_pack("{s:o, s:o, s:o, s:I}", "text",
 		text_json(c, line->text + begin, end - begin), "groups", groups, "line",
-		text_json(c, line->text, line->len), "next", (json_int_t)(w->line + end));
+		text_json(c, line->text, line->len), "next", (json_int_t)w->line + (json_int_t)end);
 }
 
 /* --- expectations ----------------------------------------------------------------------------- */
@@ -275,6 +275,7 @@ static void scan_expectations(struct console *c)
 	while (ready) {
 		struct expectation *x = ready;
 
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): unlinking moved the list's head */
 		unlink_expectation(x);
 		expectation_settle(x);
 	}
@@ -554,6 +555,7 @@ void console_destroy(struct console *c)
 	while (c->expectations) {
 		struct expectation *x = c->expectations;
 
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): unlinking moved the list's head */
 		unlink_expectation(x);
 		err_set(&x->failed, ERR_GONE, "the console was closed");
 		expectation_settle(x);

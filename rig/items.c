@@ -151,7 +151,9 @@ int items_init(struct items *items, const json_t *scenario, json_t *manifest, co
 	char key[32];
 	int code = 0;
 
-	items->total = 0;
+	*items = (struct items){0};
+	if (boards == 0)
+		return err_set(e, ERR_USAGE, "a run needs at least one board");
 	items->plan = json_pack("{s:[]}", "items");
 	items->boards = json_array();
 	for (unsigned b = 0; b < boards; b++)

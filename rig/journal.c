@@ -114,11 +114,12 @@ static json_t *make_record(const struct journal *j, const char *kind, const char
 {
 	struct timespec mono;
 	char wall[48];
+	json_int_t seq = (json_int_t)j->seq + 1;
 	json_t *record;
 
 	clock_gettime(CLOCK_MONOTONIC, &mono);
 	format_wall(wall, sizeof(wall));
-	record = json_pack("{sI sI ss ss ss? ss?}", "seq", (json_int_t)(j->seq + 1), "t_mono_ns",
+	record = json_pack("{sI sI ss ss ss? ss?}", "seq", seq, "t_mono_ns",
 		(json_int_t)mono.tv_sec * 1000000000 + mono.tv_nsec, "t_wall", wall, "kind", kind,
 		"board", board, "trial", trial);
 	if (record && fields && json_object_update(record, fields)) {

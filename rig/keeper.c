@@ -157,6 +157,7 @@ void keeper_cancel_operations(struct keeper *k, const struct slot *except, const
 
 	while (o) {
 		/* what is held has ended on its device, and waits for nothing but its answer */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): one that ended is off the list */
 		if (o->op &&
 			((o->method->flags & METHOD_CONTROL) || (except && o->slot == except))) {
 			o = o->next;
@@ -453,7 +454,7 @@ static void close_handle(uv_handle_t *handle)
 static void finish(struct keeper *k)
 {
 	bool clean = k->safing.failed.code == ERR_NONE && !k->quarantined[0] && !k->was_dirty;
-	struct operation *o, *next;
+	struct operation *o;
 	char path[PATH_MAX + 16];
 	struct err e, why;
 
@@ -472,13 +473,12 @@ static void finish(struct keeper *k)
 	k->lock = NULL;
 	if (k->quarantined[0])
 		err_set(&why, ERR_BENCH, "%s", k->quarantined);
-	for (o = k->operations; o; o = next) {
-		next = o->next;
+	while (k->operations) { /* ending one takes it off the list, and may end others */
+		o = k->operations;
 		if (k->quarantined[0])
 			op_fail(o->op, &why);
 		else
 			op_done(o->op, json_pack("{s:b}", "safe", true));
-		next = k->operations;
 	}
 	if (k->name)
 		keeper_notify(k, "ending", json_pack("{s:s}", "reason", k->ending));

@@ -83,7 +83,7 @@ static int add_range(struct landing *landing, struct walk *walk, uint32_t done, 
 		last->last = done;
 		return 0;
 	}
-	if (landing->count == walk->room) {
+	if (!landing->ranges || landing->count == walk->room) {
 		size_t room = walk->room ? walk->room * 2 : 8;
 		struct landing_range *grown = realloc(landing->ranges, room * sizeof(*grown));
 

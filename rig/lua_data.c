@@ -375,14 +375,12 @@ static int unknown_name(lua_State *L)
 	for (const struct lua_data_call *c = calls; c && c->name; c++)
 		json_object_set_new(known, c->name, json_true());
 	near = nearest_key(name, known);
-	for (const struct lua_data_call *c = calls; near && c->name; c++)
-		if (strcmp(c->name, near) == 0) {
-			json_decref(known);
-			return luaL_error(
-				L, "unknown name '%s'; did you mean '%s'?", name, c->name);
-		}
+	if (near)
+		lua_pushfstring(L, "; did you mean '%s'?", near);
+	else
+		lua_pushliteral(L, "");
 	json_decref(known);
-	return luaL_error(L, "unknown name '%s'", name);
+	return luaL_error(L, "unknown name '%s'%s", name, lua_tostring(L, -1));
 }
 
 static int load_chunk(

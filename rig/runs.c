@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -219,7 +220,7 @@ static json_t *seconds_between(json_t *from, json_t *to)
 	json_int_t ns = json_integer_value(json_object_get(to, "t_mono_ns")) -
 			json_integer_value(json_object_get(from, "t_mono_ns"));
 
-	return json_real(ns > 0 ? (double)(ns / 1000000) / 1000 : 0);
+	return json_real(ns > 0 ? floor((double)ns / 1e6) / 1e3 : 0);
 }
 
 static json_t *board_names(json_t *run)

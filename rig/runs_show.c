@@ -23,14 +23,14 @@ static const char *str(json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
-static const char * or (const char *text, const char *otherwise)
+static const char *either(const char *text, const char *otherwise)
 {
 	return text ? text : otherwise;
 }
 
 static const char *board_of(json_t *record)
 {
-	return or (str(record, "board"), "");
+	return either(str(record, "board"), "");
 }
 
 static json_t *item_of(struct summary *s, json_t *record)
@@ -41,7 +41,7 @@ static json_t *item_of(struct summary *s, json_t *record)
 static void on_start(struct summary *s, json_t *r)
 {
 	json_object_set_new(s->open, board_of(r),
-		json_pack("{ss sO}", "item", or (str(r, "item"), "?"), "from",
+		json_pack("{ss sO}", "item", either(str(r, "item"), "?"), "from",
 			json_object_get(r, "t_mono_ns")));
 }
 
@@ -49,11 +49,11 @@ static void on_start(struct summary *s, json_t *r)
 static void put_failure(struct summary *s, json_t *r, const char *name, const char *text)
 {
 	json_t *item = item_of(s, r);
-	const char *about = or (str(r, "trial"), str(item, "item"));
+	const char *about = either(str(r, "trial"), str(item, "item"));
 
 	s->any_failure = true;
-	fprintf(s->failures, "  %s%s%s: %s%s%s\n", or (about, ""), about ? " on " : "", board_of(r),
-		name, text ? ": " : "", or (text, ""));
+	fprintf(s->failures, "  %s%s%s: %s%s%s\n", either(about, ""), about ? " on " : "",
+		board_of(r), name, text ? ": " : "", either(text, ""));
 	if (item && !json_object_get(item, "failed"))
 		json_object_set_new(item, "failed", json_string(name));
 }
@@ -70,7 +70,7 @@ static void on_point(struct summary *s, json_t *r)
 {
 	if (json_is_true(json_object_get(r, "ok")) || str(r, "trial"))
 		return;
-	put_failure(s, r, or (str(r, "name"), "?"), NULL);
+	put_failure(s, r, either(str(r, "name"), "?"), NULL);
 	put_replay(s, r);
 }
 
@@ -79,10 +79,10 @@ static void on_verdict(struct summary *s, json_t *r)
 	json_t *finding, *findings = json_object_get(r, "findings");
 	size_t i;
 
-	if (strcmp(or (str(r, "verdict"), ""), "fail") != 0)
+	if (strcmp(either(str(r, "verdict"), ""), "fail") != 0)
 		return;
 	json_array_foreach (findings, i, finding)
-		put_failure(s, r, or (str(finding, "name"), "?"), str(finding, "text"));
+		put_failure(s, r, either(str(finding, "name"), "?"), str(finding, "text"));
 	if (json_array_size(findings) == 0)
 		put_failure(s, r, "failed", str(r, "reason"));
 	put_replay(s, r);
@@ -91,8 +91,8 @@ static void on_verdict(struct summary *s, json_t *r)
 static void on_item_end(struct summary *s, json_t *r)
 {
 	json_t *item = item_of(s, r);
-	const char *verdict = or (str(r, "verdict"), "?"), *skipped = str(r, "skipped");
-	const char *why = or (skipped, or (str(r, "reason"), str(item, "failed")));
+	const char *verdict = either(str(r, "verdict"), "?"), *skipped = str(r, "skipped");
+	const char *why = either(skipped, either(str(r, "reason"), str(item, "failed")));
 	json_int_t ns = json_integer_value(json_object_get(r, "t_mono_ns")) -
 			json_integer_value(json_object_get(item, "from"));
 
@@ -101,14 +101,14 @@ static void on_item_end(struct summary *s, json_t *r)
 		put_replay(s, r);
 	}
 	fprintf(s->items, "  %-12s  %-24s  %-12s  %7.1f s%s%s\n", skipped ? "skipped" : verdict,
-		or (str(r, "item"), "?"), board_of(r), item && ns > 0 ? (double)ns / 1e9 : 0,
-		why ? "  " : "", or (why, ""));
+		either(str(r, "item"), "?"), board_of(r), item && ns > 0 ? (double)ns / 1e9 : 0,
+		why ? "  " : "", either(why, ""));
 	json_object_del(s->open, board_of(r));
 }
 
 static void on_bench_error(struct summary *s, json_t *r)
 {
-	put_failure(s, r, or (str(r, "device"), "bench"), str(r, "reason"));
+	put_failure(s, r, either(str(r, "device"), "bench"), str(r, "reason"));
 }
 
 static void on_run(struct summary *s, json_t *r)
@@ -166,15 +166,15 @@ static void put_head(json_t *info, json_t *run, const char *folder, FILE *out)
 	size_t i;
 
 	fprintf(out, "run       %s\n", str(info, "id"));
-	fprintf(out, "scenario  %s", or (str(info, "scenario"), "unknown"));
+	fprintf(out, "scenario  %s", either(str(info, "scenario"), "unknown"));
 	if (json_is_integer(seed))
 		fprintf(out, ", seed %jd", (intmax_t)json_integer_value(seed));
 	fprintf(out, "\nboards   ");
 	json_array_foreach (json_object_get(info, "boards"), i, board)
 		fprintf(out, " %s", json_string_value(board));
-	fprintf(out, "\nstarted   %s, %.1f s\n", or (str(info, "started"), "never"),
+	fprintf(out, "\nstarted   %s, %.1f s\n", either(str(info, "started"), "never"),
 		json_number_value(json_object_get(info, "seconds")));
-	fprintf(out, "verdict   %s%s%s\n", or (verdict, "none yet"),
+	fprintf(out, "verdict   %s%s%s\n", either(verdict, "none yet"),
 		reason && strcmp(reason, "finished") != 0 ? ": " : "",
 		reason && strcmp(reason, "finished") != 0 ? reason : "");
 	fputs("          ", out);
