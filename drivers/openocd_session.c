@@ -19,6 +19,7 @@
 #define REPLY_MAX ((size_t)16 << 20)
 #define LINES_KEPT 6
 #define LINE_KEPT_MAX 160
+#define NAME_MAX_BYTES 80
 
 /*
  * Every script is run by this procedure, because OpenOCD's answer alone does not tell a result from
@@ -584,6 +585,17 @@ char *openocd_quote(const char *word)
 	return quoted;
 }
 
+/* what, short and on one line. */
+static char *name_of(const char *what)
+{
+	char *name = strndup(what, NAME_MAX_BYTES);
+
+	for (char *c = name; c && *c; c++)
+		if ((unsigned char)*c < ' ')
+			*c = ' ';
+	return name;
+}
+
 void openocd_session_run(struct openocd_session *s, const char *what, const char *script,
 	openocd_reply_fn *reply, void *arg)
 {
@@ -593,7 +605,7 @@ void openocd_session_run(struct openocd_session *s, const char *what, const char
 	struct err e;
 
 	if (new) {
-		new->what = strdup(what);
+		new->what = name_of(what);
 		if (word)
 			len = asprintf(&new->text, "rig %s%c", word, END_OF_SCRIPT);
 	}

@@ -502,6 +502,8 @@ static void an_error_names_the_command_and_what_openocd_wrote(void **state)
 	assert_failed(&b->loop, &o, ERR_BENCH,
 		"openocd: nonsense: invalid command name; Error: verb failed: nonsense");
 	assert_null(strstr(o.e.msg, "Info"));
+	driver()->probe->command(b->dev, "echo x\nnonsense\n", outcome_start(&b->loop, &o, MINUTE));
+	assert_failed(&b->loop, &o, ERR_BENCH, "openocd: echo x nonsense : invalid command name");
 	set_mode(b, "fail rig_halt");
 	do_halt(b, &o);
 	assert_failed(&b->loop, &o, ERR_BENCH,
