@@ -629,7 +629,6 @@ static const struct probe_ops probe = {
 	.version = openocd_version,
 };
 
-const struct driver driver_openocd;
 const struct driver driver_openocd = {
 	.name = "openocd",
 	.help = "a debug probe, through OpenOCD",

@@ -669,7 +669,6 @@ static void smp_close(struct device *dev, void (*closed)(void *arg), void *arg)
 
 static const struct transport_ops transport = {.request = smp_request, .send = smp_send};
 
-const struct driver driver_smp;
 const struct driver driver_smp = {
 	.name = "smp",
 	.help = "mcumgr's Simple Management Protocol over the console",

@@ -24,8 +24,8 @@ struct contract {
 	void (*mend)(void *bench);
 	/* An operation that succeeds. */
 	void (*start_good)(struct device *dev, struct op *op);
-	/* An operation that is under way when this returns, and does not end. The device works
-	 * again after unstick. */
+	/* An operation that is under way when this returns, and does not end before unstick, or for
+	 * a while. */
 	void (*start_stuck)(void *bench, struct device *dev, struct op *op);
 	void (*unstick)(void *bench);
 	/* The device, stuck in an operation, goes away; it is back after mend. */
