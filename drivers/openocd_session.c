@@ -164,6 +164,8 @@ static void become(const char *path, char *const argv[], pid_t parent, int null_
 	if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(err_fd, STDOUT_FILENO) < 0 ||
 		dup2(err_fd, STDERR_FILENO) < 0)
 		_exit(127);
+	/* a lock or a connection of ours that it kept would outlive us */
+	close_range(STDERR_FILENO + 1, ~0U, 0);
 	execv(path, argv);
 	if (write(STDERR_FILENO, failed, sizeof(failed) - 1) < 0)
 		_exit(126);

@@ -724,6 +724,27 @@ static bool is_gone(pid_t pid)
 	return strstr(stat, ") Z ") != NULL;
 }
 
+static void openocd_inherits_no_descriptor_of_ours(void **state)
+{
+	struct bench *b = *state;
+	char path[64];
+	int pair[2], n = 0;
+	DIR *fds;
+
+	assert_return_code(pipe(pair), 0); /* without close-on-exec */
+	assert_halts(b);
+	snprintf(path, sizeof(path), "/proc/%ld/fd", fake_pid(b));
+	fds = opendir(path);
+	assert_non_null(fds);
+	for (struct dirent *entry; (entry = readdir(fds));)
+		n += entry->d_name[0] != '.';
+	closedir(fds);
+	/* standard input, output and error, its port and our connection to it */
+	assert_int_equal(n, 5);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void openocd_dies_with_the_process_that_started_it(void **state)
 {
 	struct bench *b = *state;
@@ -981,6 +1002,7 @@ int main(int argc, char **argv)
 		T(a_dut_that_no_longer_answers_gets_a_new_openocd_once),
 		T(release_without_openocd_starts_none),
 		T(release_of_a_dut_without_power_succeeds),
+		T(openocd_inherits_no_descriptor_of_ours),
 		T(openocd_dies_with_the_process_that_started_it),
 		T(make_safe_ends_openocd_whatever_it_does),
 		T(make_safe_frees_the_reset_line),
