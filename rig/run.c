@@ -46,8 +46,9 @@ struct station {
 	json_t *holds; /* string or NULL: what it holds by the last item's proof */
 	bool opened, open_failed, out, ended;
 	struct err open_error;
-	/* an answer that came while the script was still running: given to it from the loop */
-	uv_timer_t later;
+	/* what has to wait until the loop has run: idle and not a timer, because timers of 0 ms
+	 * that start each other never let the loop poll */
+	uv_idle_t later;
 	bool answered, busy, in_wait;
 	struct err answer_error;
 	json_t *answer;
@@ -353,7 +354,7 @@ static void keeper_ended(void *arg, const struct err *e, json_t *result)
 
 static void station_drop(struct station *st)
 {
-	uv_timer_stop(&st->later);
+	uv_idle_stop(&st->later);
 	st->answered = st->busy = false;
 	json_decref(st->answer);
 	st->answer = NULL;
@@ -428,9 +429,11 @@ static void give_answer(struct station *st)
 	json_decref(answer);
 }
 
-static void later_now(uv_timer_t *timer)
+static void later_now(uv_idle_t *idle)
 {
-	struct station *st = timer->data;
+	struct station *st = idle->data;
+
+	uv_idle_stop(idle);
 
 	if (st->answered && st->task) {
 		give_answer(st);
@@ -454,7 +457,7 @@ static void keeper_answered(void *arg, const struct err *e, json_t *result)
 	st->answer = json_incref(result);
 	st->answered = true;
 	if (st->in_wait)
-		uv_timer_start(&st->later, later_now, 0, 0);
+		uv_idle_start(&st->later, later_now);
 	else
 		give_answer(st);
 }
@@ -481,7 +484,7 @@ static void hook_busy(void *arg, struct task *task)
 	(void)arg;
 	st->task = task;
 	st->busy = true;
-	uv_timer_start(&st->later, later_now, 0, 0);
+	uv_idle_start(&st->later, later_now);
 }
 
 /* Adds what only the run knows to a script's record. Steals fields. */
@@ -565,7 +568,7 @@ static void item_over(struct station *st, json_t *outcome)
 	else if (strcmp(verdict, "fail") == 0 && json_is_true(option(run, "fail_fast")))
 		run_end(run, "fail-fast", "stopped at the first failure");
 	else
-		uv_timer_start(&st->later, later_now, 0, 0);
+		uv_idle_start(&st->later, later_now);
 }
 
 static void hook_finished(void *arg, struct task *task, json_t *outcome)
@@ -678,7 +681,7 @@ static void run_begin(struct run *run)
 		return;
 	}
 	for (size_t i = 0; i < run->station_count && !run->ending; i++)
-		uv_timer_start(&run->stations[i].later, later_now, 0, 0);
+		uv_idle_start(&run->stations[i].later, later_now);
 }
 
 /* All keepers have answered "open". */
@@ -830,7 +833,7 @@ static int make_stations(struct run *run, struct err *e)
 		st->conf = json_array_get(boards, i);
 		st->name = json_string_value(json_object_get(st->conf, "name"));
 		st->items = json_array_get(run->items.boards, i);
-		uv_timer_init(run->loop, &st->later);
+		uv_idle_init(run->loop, &st->later);
 		st->later.data = st;
 		snprintf(path, sizeof(path), "%s/work", dir);
 		if (mkdir(path, 0755) != 0 && errno != EEXIST)

@@ -1,0 +1,75 @@
+#!/usr/bin/perl
+# Nothing is believed that is only said: a flipped bit in the body is caught though the header is whole.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Bench;
+use Test::More;
+
+my $bench = Bench->new;
+my $scenario = $bench->write('flip.lua', <<'LUA');
+local rig = require "rig"
+return rig.scenario {
+	name = "flip", over = "releases", needs = { "probe", "transport" },
+	run = function(t, board, item)
+		board:hold(item.release)
+		t:ok(board:image_intact("primary", item.release), "the image is whole at first")
+		local at = board.regions.primary[1] + 0x200 + 0x400
+		board:with_probe(function()
+			board.probe:read { address = at, size = 4, path = board.work .. "/word" }
+			board.probe:write_word { address = at, value = 0 }
+		end)
+		local found = board:identify("primary")
+		t:is(found.version, item.release.version, "the header still says the version")
+		t:is(found.release, nil, "but it is no release's image")
+		t:like(found.detail, "damaged", "and its hash is wrong")
+		t:ok(not board:image_intact("primary", item.release), "so it is not intact")
+	end,
+}
+LUA
+my $r = $bench->rig('run', $scenario);
+is $r->{exit}, 0, 'a bit flipped through the probe is caught' or diag $r->{out}, $r->{err};
+
+# what a dead board's console said before the power went satisfies nothing after it
+$scenario = $bench->write('stale.lua', <<'LUA');
+local rig = require "rig"
+return rig.scenario {
+	name = "stale", over = "once", needs = { "console" },
+	run = function(t, board)
+		board:hold(board.releases[1])
+		board:power_off()
+		board:flash_release(board.releases[1])
+		board.probe:hold_reset { hold = true }
+		board:power_on()
+		t:is(board.console:try_expect("ready", 0.5), nil, "the line of the boot before does not count")
+		board:power_off()
+		board.probe:hold_reset { hold = false }
+		board:power_on()
+		t:ok(board.console:try_expect("ready", 5), "the line of this boot does")
+	end,
+}
+LUA
+$r = $bench->rig('run', $scenario);
+is $r->{exit}, 0, 'stale output satisfies nothing' or diag $r->{out}, $r->{err};
+
+# a scenario that is stuck without waiting can be interrupted, and the board is made safe
+$scenario = $bench->write('stuck.lua', <<'LUA');
+local rig = require "rig"
+return rig.scenario { name = "stuck", over = "once", run = function(t, board)
+	board:power_on()
+	t:note("stuck")
+	while true do pcall(function() while true do end end) end
+end }
+LUA
+my $run = $bench->start('run', $scenario);
+ok Bench::wait_for(20, sub {
+	my $id = ($bench->runs)[-1] // return;
+	return scalar grep { $_->{kind} eq 'note' } $bench->journal($id);
+}), 'a scenario loops for ever';
+kill INT => $run->{pid};
+$bench->finish($run);
+is $run->{exit}, 130, 'it can be interrupted' or diag $run->{err};
+ok !$bench->vboard('demo-1', 'state')->{power}, 'and its board is off';
+
+done_testing;
