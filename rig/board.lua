@@ -463,17 +463,19 @@ end
 -- What the judge needs to know of a board after an update or a cut: two boots without a probe, what the
 -- firmware reports, the user's data, and then flash read back. Leaves power off.
 function Board:observe(seed)
-	local seen = { boots = { self:observe_boot() }, reboot = {} }
+	local seen = { boots = { self:observe_boot() } }
 	if seen.boots[1].ready then
 		seen.user_data = self:observe_user_data(seed)
 		seen.status = { slots = self:status() }
-		seen.reboot.boot = self:observe_boot()
+		seen.reboot = { boot = self:observe_boot() }
 		if seen.reboot.boot.ready then
 			seen.reboot.user_data = self:observe_user_data(seed)
 		end
 	end
-	seen.reboot.primary = self:identify("primary")
-	seen.primary = seen.reboot.primary
+	seen.primary = self:identify("primary")
+	if seen.reboot then
+		seen.reboot.primary = seen.primary
+	end
 	seen.limits = { ready_within_ms = ms(self.boot.ready_within or 30, "boot.ready_within"), max_resets = self.boot.max_resets or 3 }
 	return seen
 end
@@ -695,7 +697,10 @@ function Trial:trial(key, f, cut)
 	prim.record("verdict", record)
 	self.key = nil
 	if verdict == "error" then
-		error(setmetatable(e or { code = "bench", message = key .. ": the bench failed", where = "?" }, Error), 0)
+		local first = self.findings[1] or {}
+		error(setmetatable(e or {
+			code = "bench", message = ("%s: %s: %s"):format(key, first.text, first.seen), where = "?",
+		}, Error), 0)
 	end
 	self.trials[verdict] = (self.trials[verdict] or 0) + 1
 	if verdict == "fail" and self.options.fail_fast then

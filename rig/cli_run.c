@@ -440,7 +440,7 @@ static int conclude(struct run_command *rc)
 		fprintf(stderr, "rig: %s\n", e.msg);
 	if (rc->progress)
 		progress_finish(rc->progress, rc->dir);
-	if (rc->exit_status == EXIT_BENCH)
+	if (rc->exit_status == EXIT_BENCH && rc->error.msg[0])
 		fprintf(stderr, "rig: %s\n", rc->error.msg);
 	if (rc->exit_status >= 0)
 		return rc->exit_status;

@@ -103,9 +103,10 @@ static json_t *identity_to_json(const struct image_identity *id, const struct im
 		json_object_set_new(flash, "detail", json_string(id->blank ? "erased" : e.msg));
 	}
 	if (id->release == IMAGE_NOBODY && id->nearest != IMAGE_NOBODY)
-		json_object_set_new(flash, "nearest",
-			json_sprintf("%s, differs from offset 0x%zx on", refs[id->nearest].name,
-				id->first_difference));
+		json_object_set_new(flash, "detail",
+			json_sprintf("%s; nearest is %s, which differs from offset 0x%zx on",
+				json_string_value(json_object_get(flash, "detail")),
+				refs[id->nearest].name, id->first_difference));
 	return flash;
 }
 

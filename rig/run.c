@@ -224,7 +224,7 @@ static int record_run(struct run *run, struct err *e)
  */
 static void record_bench_error(struct station *st, const struct err *why)
 {
-	char device[128] = "keeper";
+	char device[128] = "run";
 	const char *text = why->msg, *colon;
 	size_t name_len = strlen(st->name);
 	struct err e;
