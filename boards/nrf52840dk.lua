@@ -12,8 +12,11 @@ return {
 		settings = { 0xfc000, 0x4000 },
 	},
 	-- ready: the line the firmware prints when all is up, with its version as the first group;
-	-- start: what every reset prints first
-	boot = { ready_within = 10, max_resets = 3, ready = [[app (\S+) ready]], start = [[boot: demo bootloader]] },
+	-- start: what every reset prints first; failed: what it prints when it gives up
+	boot = {
+		ready_within = 10, max_resets = 3,
+		ready = [[app (\S+) ready]], start = [[boot: demo bootloader]], failed = [[boot: no valid image]],
+	},
 	can = { "revert", "resume_upload", "settings", "memory_stats" },
 	transport = { driver = "smp" },
 	dut = require "boards.smp",

@@ -8,8 +8,12 @@ local dut = {}
 
 -- By the console's ready line where the board type has one, else by echo until it is answered.
 function dut.wait_ready(board, seconds)
-	if board.boot.ready then
-		local _, groups = board.console:expect(board.boot.ready, seconds)
+	local ready, failed = board.boot.ready, board.boot.failed
+	if ready then
+		local text, groups = board.console:expect(failed and ("(?:%s)|(?:%s)"):format(ready, failed) or ready, seconds)
+		if not groups[1] then
+			board:fail("it gave up: %s", text)
+		end
 		return groups[1]
 	end
 	board.smp:write(OS, ECHO, { d = "rig" }, seconds)
@@ -59,7 +63,7 @@ function dut.update(board, image)
 		end
 	end
 	if not hash then
-		error("after the upload the second slot is empty")
+		board:fail("after the upload the second slot is empty")
 	end
 	board.smp:write(IMAGE, STATE, { hash = hash, confirm = false })
 	board.smp:write(OS, RESET)

@@ -361,9 +361,12 @@ static void on_cut(struct tap *t, struct item *it, json_t *r)
 {
 	static const char *const names[] = {
 		"requested", "op", "landed", "counted", "error", "tear", "seed", "what", NULL};
-	json_t *cut = json_object();
+	json_t *cut;
 
 	(void)t;
+	if (json_is_true(json_object_get(r, "again")))
+		return; /* of the second attempt; the first verdict stands */
+	cut = json_object();
 	take(cut, r, names);
 	json_array_append_new(it->trial.cuts, cut);
 }

@@ -276,6 +276,11 @@ function Board:can(name)
 	return self.can_do[name] == true
 end
 
+-- What a board type's function raises when the DUT did wrong.
+function Board.fail(_, fmt, ...)
+	fail("dut", fmt, ...)
+end
+
 local function dut_function(board, name)
 	local f = board.dut[name]
 	if type(f) ~= "function" then
@@ -649,7 +654,7 @@ local function attempt(t, f)
 	local ok, e = xpcall(f, caught)
 	local verdict = ok and (t.verdict == "error" and "error" or t.failed and "fail" or t.verdict or "pass")
 		or verdict_of(e)
-	if not ok and verdict == "fail" then
+	if not ok and verdict == "fail" and e.code ~= "fail-fast" then
 		t.again = again
 		point(t, false, e.message, { at = e.where, finding = e.code })
 	end
