@@ -243,6 +243,7 @@ static void the_bootloader_itself_refuses_a_lower_version(void **state)
 struct update_story {
 	int from, to;
 	size_t first_new; /* the first clean cut that ended with the new release; 0: none yet */
+	size_t bricked;   /* cuts after which nothing ran any more */
 	bool retry;       /* judge also that the same update works afterwards */
 };
 
@@ -253,6 +254,7 @@ static bool updated_well(struct dut *d, void *arg, const struct cut_at *at, char
 	bool is_new = is_intact(d, s->to);
 
 	if (!is_new && !is_intact(d, s->from)) {
+		s->bricked += dut_said(d, "boot: no valid image\r\n");
 		const char *last = d->console;
 		for (const char *l = last; (l = strchr(l, '\n')) && l[1]; l++)
 			last = l + 1;
@@ -469,6 +471,7 @@ static void the_broken_bootloader_fails_in_its_window_and_only_there(void **stat
 				cut_update(d, &t, &s, 1, late - around, late + around, false);
 			print_message("# window: operations %zu to %zu of %zu\n", near.first,
 				near.last, t.count);
+			assert_int_equal(s.bricked, near.count);
 			assert_int_equal(near.last, late);
 			assert_in_range(near.last - near.first + 1, 20, 40);
 			assert_true(near.first > late - around);
