@@ -35,7 +35,7 @@ ok scalar(grep { $_->{kind} eq 'probe' && $_->{writes} } @records), 'though the 
 my ($first) = grep { $_->{kind} eq 'prepare' } @records;
 is $first->{how}, 'probe', 'the first trial was prepared by the probe';
 
-my $bad = $bench->rig('run', $scenario, '--board', 'demo-broken', @pair, '--cuts', $ENV{RIG_CUTS} || 60, '--fail-fast');
+my $bad = $bench->rig('run', $scenario, '--board', 'demo-broken', @pair, '--cuts', 300, '--fail-fast');
 is $bad->{exit}, 1, 'the planted defect is found' or diag $bad->{out}, $bad->{err};
 my ($failed) = grep { $_->{kind} eq 'verdict' && $_->{verdict} eq 'fail' } $bench->journal(($bench->runs)[-1]);
 ok $failed, 'a trial failed';
