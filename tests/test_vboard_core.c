@@ -111,6 +111,26 @@ static void a_burst_of_input_reaches_an_interrupt_handler_whole(void **state)
 	fixture_destroy(f);
 }
 
+static void easydma_fills_buffer_after_buffer_and_counts_every_byte(void **state)
+{
+	struct fixture *f = fixture_create("dma", 1);
+
+	(void)state;
+	fixture_power_on(f);
+	vboard_run_ahead(f->vb, 5 * MS);
+	/* shorter than a buffer, several buffers at once, and a buffer's end on the line's end */
+	static const char *const lines[] = {"abc\n", "a line of more than three buffers of eight\n",
+		"0123456789abcdef\n", "x\n"};
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		vboard_uart_in(f->vb, (const uint8_t *)lines[i], strlen(lines[i]));
+		assert_true(fixture_run_until(f, lines[i], SECOND));
+		vboard_run_ahead(f->vb, 5 * MS);
+	}
+	assert_string_equal(f->out, "abc\na line of more than three buffers of eight\n"
+				    "0123456789abcdef\nx\n");
+	fixture_destroy(f);
+}
+
 static void firmware_that_polls_without_sleep_gets_its_input(void **state)
 {
 	struct fixture *f = fixture_create("poll", 1);
@@ -219,6 +239,7 @@ int main(void)
 		cmocka_unit_test(ram_is_noise_at_power_on_and_the_seed_decides_which),
 		cmocka_unit_test(two_runs_with_the_same_input_are_identical),
 		cmocka_unit_test(a_burst_of_input_reaches_an_interrupt_handler_whole),
+		cmocka_unit_test(easydma_fills_buffer_after_buffer_and_counts_every_byte),
 		cmocka_unit_test(firmware_that_polls_without_sleep_gets_its_input),
 		cmocka_unit_test(a_loop_that_only_time_can_end_is_idle),
 		cmocka_unit_test(a_loop_that_counts_in_memory_is_not_idle),
