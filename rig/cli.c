@@ -146,7 +146,7 @@ int cli_call(struct cli *cli, struct rpc *rpc, const char *method, json_t *param
 	return w.code;
 }
 
-static void ignore_request(void *arg, struct rpc_call *call, const char *method, json_t *params)
+void cli_refuse_call(void *arg, struct rpc_call *call, const char *method, json_t *params)
 {
 	struct err e;
 
@@ -159,7 +159,7 @@ static void ignore_request(void *arg, struct rpc_call *call, const char *method,
 	}
 }
 
-static const struct rpc_handlers ignore = {ignore_request, NULL};
+static const struct rpc_handlers ignore = {cli_refuse_call, NULL};
 
 int cli_keeper_spawn(struct cli *cli, json_t *board, const char *what, long long ttl_ms,
 	bool implicit, struct rpc **out, struct err *e)

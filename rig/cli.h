@@ -93,6 +93,9 @@ int cli_keeper(
 int cli_keeper_spawn(struct cli *cli, json_t *board, const char *what, long long ttl_ms,
 	bool implicit, struct rpc **out, struct err *e);
 
+/* What every connection of the command line answers when it is called: that it takes no calls. */
+void cli_refuse_call(void *arg, struct rpc_call *call, const char *method, json_t *params);
+
 /* "90s", "10m", "2h", "500ms" → milliseconds, or -1. */
 long long cli_duration_ms(const char *text);
 

@@ -237,20 +237,7 @@ int cli_lock(struct cli *cli, int argc, char **argv)
 	return finish(cli, keeper, code, &e);
 }
 
-static void nothing(void *arg, struct rpc_call *call, const char *method, json_t *params)
-{
-	struct err e;
-
-	(void)arg;
-	(void)method;
-	(void)params;
-	if (call) {
-		err_set(&e, ERR_USAGE, "the command line takes no calls");
-		rpc_answer_err(call, &e);
-	}
-}
-
-static const struct rpc_handlers quiet = {nothing, NULL};
+static const struct rpc_handlers quiet = {cli_refuse_call, NULL};
 
 /* For a board without a keeper. A person says so by the command: what was wrong is mended. */
 static int clear_quarantine(struct cli *cli, const char *name)
@@ -358,7 +345,7 @@ static void look_said(void *arg, struct rpc_call *call, const char *method, json
 		fflush(stdout);
 	}
 	if (call)
-		nothing(arg, call, method, params);
+		cli_refuse_call(arg, call, method, params);
 }
 
 static void look_closed(void *arg, const struct err *why)

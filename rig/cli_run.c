@@ -503,19 +503,6 @@ struct waiting {
 	uv_timer_t timer;
 };
 
-static void wait_request(void *arg, struct rpc_call *call, const char *method, json_t *params)
-{
-	struct err e;
-
-	(void)arg;
-	(void)method;
-	(void)params;
-	if (call) {
-		err_set(&e, ERR_USAGE, "the command line takes no calls");
-		rpc_answer_err(call, &e);
-	}
-}
-
 static void wait_closed(void *arg, const struct err *why)
 {
 	(void)why;
@@ -535,7 +522,7 @@ static void wait_freed(uv_handle_t *handle)
 /* Until the keeper of a busy board ends, or for ms. Returns how long it took. */
 static long long wait_for_board(struct run_command *rc, json_t *boards, long long ms)
 {
-	static const struct rpc_handlers handlers = {wait_request, wait_closed};
+	static const struct rpc_handlers handlers = {cli_refuse_call, wait_closed};
 	struct waiting *w = calloc(1, sizeof(*w));
 	uint64_t began = uv_hrtime();
 	struct err e;

@@ -112,19 +112,6 @@ int cli_report(struct cli *cli, int argc, char **argv)
 	return status;
 }
 
-static void nothing(void *arg, struct rpc_call *call, const char *method, json_t *params)
-{
-	struct err e;
-
-	(void)arg;
-	(void)method;
-	(void)params;
-	if (call) {
-		err_set(&e, ERR_USAGE, "the command line takes no calls");
-		rpc_answer_err(call, &e);
-	}
-}
-
 static void note_closed(void *arg, const struct err *why)
 {
 	(void)why;
@@ -133,7 +120,7 @@ static void note_closed(void *arg, const struct err *why)
 
 int cli_cancel(struct cli *cli, int argc, char **argv)
 {
-	static const struct rpc_handlers handlers = {nothing, note_closed};
+	static const struct rpc_handlers handlers = {cli_refuse_call, note_closed};
 	bool closed = false;
 	char *id = NULL, *path;
 	struct rpc *rpc;
