@@ -215,6 +215,35 @@ static void with_the_reset_line_held_not_one_instruction_runs(void **state)
 	fixture_destroy(f);
 }
 
+static void code_in_ram_may_be_rewritten_for_ever(void **state)
+{
+	struct fixture *f = fixture_create("blink", 1);
+
+	(void)state;
+	vboard_reset_line(f->vb, true);
+	fixture_power_on(f);
+	assert_int_equal(vboard_mem_write(f->vb, 0xe000edf0, 4, 0xa05f0003), VBOARD_DAP_OK);
+	vboard_reset_line(f->vb, false);
+	assert_int_equal(vboard_run(f->vb, MS), VBOARD_HALTED);
+	/* r0 counts, by a step that is written anew each time: adds r0, #step; b . - 2 */
+	vboard_mem_write(f->vb, 0xe000edf8, 4, 0x20000000);
+	vboard_mem_write(f->vb, 0xe000edf4, 4, 1u << 16 | 15);
+	vboard_mem_write(f->vb, 0xe000edf8, 4, 0);
+	vboard_mem_write(f->vb, 0xe000edf4, 4, 1u << 16 | 0);
+	vboard_mem_write(f->vb, 0x20000000, 4, 0xe7fd3000);
+	vboard_mem_write(f->vb, 0xe000edf0, 4, 0xa05f0001);
+	for (uint32_t i = 0; i < 6000; i++) {
+		uint32_t before = vboard_core_register(f->vb, 0), step = 1 + i % 200, ran;
+		vboard_mem_write(f->vb, 0x20000000, 4, 0xe7fd3000 | step);
+		vboard_run(f->vb, 1000);
+		ran = vboard_core_register(f->vb, 0) - before;
+		if (!ran || ran % step)
+			fail_msg("write %u: counted %u, by %u", (unsigned)i, (unsigned)ran,
+				(unsigned)step);
+	}
+	fixture_destroy(f);
+}
+
 static void real_pace_delivers_input_at_the_speed_of_the_line(void **state)
 {
 	struct fixture *f = fixture_create("poll", 1);
@@ -245,6 +274,7 @@ int main(void)
 		cmocka_unit_test(a_loop_that_counts_in_memory_is_not_idle),
 		cmocka_unit_test(blank_flash_locks_up_and_says_so),
 		cmocka_unit_test(with_the_reset_line_held_not_one_instruction_runs),
+		cmocka_unit_test(code_in_ram_may_be_rewritten_for_ever),
 		cmocka_unit_test(real_pace_delivers_input_at_the_speed_of_the_line),
 	};
 
