@@ -147,8 +147,8 @@ define install_pkgs
 if [ -n "$$missing" ]; then \
 	if [ "$$(id -u)" = 0 ]; then as=; elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then as=sudo; else \
 		echo "These packages are missing. Install them, then run make again:"; \
-		echo "  apt-get install --no-install-recommends$$missing"; exit 1; fi; \
-	echo "installing from Debian's packages:$$missing"; \
+		echo "  apt-get install --no-install-recommends$$missing"; exit 1; fi >&2; \
+	echo "installing from Debian's packages:$$missing" >&2; \
 	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 fi
 endef
