@@ -551,8 +551,11 @@ function Board:trace(name)
 end
 
 -- N cuts (nil: all there are) spread over a trace; index turns the spread from one transition to the next.
+-- Journals how many.
 function Board:choose_cuts(trace, n, index, seed)
-	return tool("choose_cuts", trace.path, n, index, seed, self.regions)
+	local chosen = tool("choose_cuts", trace.path, n, index, seed, self.regions)
+	prim.record("chosen", { cuts = #chosen })
+	return chosen
 end
 
 -- Where a cut landed, from the flash: state is what was there before, trace the uncut update, whose pages are read

@@ -467,7 +467,7 @@ static int attempt(struct run_command *rc, json_t *job, struct err *e)
 	if (code)
 		return code;
 	rc->tap = tap->create(&how);
-	rc->progress = rc->quiet ? NULL : progress_create(stderr, isatty(STDERR_FILENO));
+	rc->progress = rc->quiet ? NULL : progress_create(stderr, isatty(STDERR_FILENO), 0);
 	rpc_request(rc->worker, "run", json_pack("{s:O}", "job", job), START_MS, run_answered, rc);
 	while (!rc->closed)
 		uv_run(&rc->cli->loop, UV_RUN_ONCE);

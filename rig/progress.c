@@ -1,34 +1,40 @@
 #include "progress.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #define BOARDS_MAX 64
-#define LINE_MAX_COLUMNS 110
+#define COLUMNS_DEFAULT 80
 #define REDRAW_NS 100000000
+#define ESTIMATE_AFTER_NS 2000000000 /* sooner the rate is that of flashing and of starting */
 
 struct lane {
 	char board[48], item[64], trial[64];
+	long long trials, planned; /* of this item; planned: 0 when nobody knows */
 };
 
 struct progress {
 	FILE *out;
 	bool terminal, drawn;
+	unsigned columns; /* 0: as wide as the terminal says */
 	struct lane lanes[BOARDS_MAX];
 	size_t lane_count;
 	long long started_ns, now_ns, drawn_ns;
-	long long items, items_done, trials, cuts, failed, trials_planned;
+	long long items, items_done, trials, cuts, failed;
 	json_t *end;
 	long long item_counts[5];
 };
 
-struct progress *progress_create(FILE *out, bool terminal)
+struct progress *progress_create(FILE *out, bool terminal, unsigned columns)
 {
 	struct progress *p = calloc(1, sizeof(*p));
 
 	if (p) {
 		p->out = out;
 		p->terminal = terminal;
+		p->columns = columns;
 	}
 	return p;
 }
@@ -60,29 +66,114 @@ static void clear_line(struct progress *p)
 	p->drawn = false;
 }
 
-static void draw(struct progress *p, bool force)
+/* The terminal may be resized at any time. Its last column stays free: some wrap when it is used.
+ */
+static size_t columns_of(const struct progress *p)
+{
+	struct winsize size;
+
+	if (p->columns)
+		return p->columns - 1;
+	if (ioctl(fileno(p->out), TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
+		return size.ws_col - 1U;
+	return COLUMNS_DEFAULT - 1;
+}
+
+struct line {
+	char text[512];
+	size_t len, columns;
+};
+
+/* Adds all of it or nothing. */
+static bool add(struct line *line, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static bool add(struct line *line, const char *fmt, ...)
+{
+	char part[256];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(part, sizeof(part), fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= sizeof(part) || line->len + (size_t)n > line->columns ||
+		line->len + (size_t)n >= sizeof(line->text))
+		return false;
+	memcpy(line->text + line->len, part, (size_t)n + 1);
+	line->len += (size_t)n;
+	return true;
+}
+
+static void add_time_left(struct line *line, double seconds)
+{
+	if (seconds < 100)
+		add(line, ", %.0f s left", seconds);
+	else if (seconds < 6000)
+		add(line, ", %.0f min left", seconds / 60);
+	else
+		add(line, ", %.1f h left", seconds / 3600);
+}
+
+/* Items, and of those under way the part of their trials that is done. */
+static double items_worth(const struct progress *p)
+{
+	double done = (double)p->items_done;
+
+	for (size_t i = 0; i < p->lane_count; i++)
+		if (p->lanes[i].item[0] && p->lanes[i].planned > p->lanes[i].trials)
+			done += (double)p->lanes[i].trials / (double)p->lanes[i].planned;
+	return done;
+}
+
+static void add_head(const struct progress *p, struct line *line, bool brief)
 {
 	double seconds = (double)(p->now_ns - p->started_ns) / 1e9;
-	char line[512];
-	size_t n = 0;
+	double rate = seconds > 0 ? (double)p->trials / seconds : 0, done = items_worth(p);
 
-	if (!p->terminal || (!force && p->now_ns - p->drawn_ns < REDRAW_NS))
+	add(line, "%lld/%lld items", p->items_done, p->items);
+	if (p->failed)
+		add(line, ", %lld failed", p->failed);
+	if (p->trials && rate >= 1)
+		add(line, brief ? ", %.1f/s" : ", %.1f trials/s", rate);
+	else if (p->trials)
+		add(line, brief ? ", %.1f/min" : ", %.1f trials/min", rate * 60);
+	if (p->now_ns - p->started_ns >= ESTIMATE_AFTER_NS && done > 0 && done < (double)p->items)
+		add_time_left(line, seconds / done * ((double)p->items - done));
+}
+
+/* False: a board found no place, not even in as few words as can be. */
+static bool add_lane(const struct lane *lane, struct line *line, bool brief)
+{
+	char count[32] = "", trial[80] = "";
+
+	if (lane->planned)
+		snprintf(count, sizeof(count), " %lld/%lld", lane->trials, lane->planned);
+	if (lane->trial[0] && !brief)
+		snprintf(trial, sizeof(trial), " %s", lane->trial);
+	return add(line, " | %s %s%s%s", lane->board, lane->item, count, trial);
+}
+
+static bool compose(const struct progress *p, struct line *line, bool brief)
+{
+	bool whole = true;
+
+	line->len = 0;
+	add_head(p, line, brief);
+	for (size_t i = 0; i < p->lane_count; i++)
+		if (p->lanes[i].item[0])
+			whole = add_lane(&p->lanes[i], line, brief) && whole;
+	return whole;
+}
+
+static void draw(struct progress *p, bool force)
+{
+	struct line line = {.columns = columns_of(p)};
+
+	if (!p->terminal || p->end || (!force && p->now_ns - p->drawn_ns < REDRAW_NS))
 		return;
 	p->drawn_ns = p->now_ns;
-	n += (size_t)snprintf(line, sizeof(line), "%lld/%lld items", p->items_done, p->items);
-	if (p->trials)
-		n += (size_t)snprintf(line + n, sizeof(line) - n, ", %lld trials (%.1f/s)",
-			p->trials, seconds > 0 ? (double)p->trials / seconds : 0);
-	if (p->failed)
-		n += (size_t)snprintf(line + n, sizeof(line) - n, ", %lld failed", p->failed);
-	if (p->items_done && p->items_done < p->items)
-		n += (size_t)snprintf(line + n, sizeof(line) - n, ", %.0f s left",
-			seconds / (double)p->items_done * (double)(p->items - p->items_done));
-	for (size_t i = 0; i < p->lane_count && n < sizeof(line) - 200; i++)
-		if (p->lanes[i].item[0])
-			n += (size_t)snprintf(line + n, sizeof(line) - n, " | %s %s %s",
-				p->lanes[i].board, p->lanes[i].item, p->lanes[i].trial);
-	fprintf(p->out, "\r\033[K%.*s", LINE_MAX_COLUMNS, line);
+	if (!compose(p, &line, false))
+		compose(p, &line, true);
+	fprintf(p->out, "\r\033[K%s", line.text);
 	fflush(p->out);
 	p->drawn = true;
 }
@@ -109,6 +200,8 @@ static void trial_ended(struct progress *p, const json_t *record, struct lane *l
 	const json_t *finding = json_array_get(json_object_get(record, "findings"), 0);
 
 	p->trials++;
+	if (lane)
+		lane->trials++;
 	if (strcmp(verdict, "pass") == 0)
 		return;
 	p->failed += strcmp(verdict, "fail") == 0;
@@ -131,6 +224,10 @@ void progress_record(struct progress *p, const json_t *record)
 		p->items = json_integer_value(json_object_get(record, "total"));
 	} else if (strcmp(kind, "item-start") == 0 && lane) {
 		snprintf(lane->item, sizeof(lane->item), "%s", text(record, "item"));
+		lane->trial[0] = '\0';
+		lane->trials = lane->planned = 0;
+	} else if (strcmp(kind, "chosen") == 0 && lane) {
+		lane->planned = lane->trials + json_integer_value(json_object_get(record, "cuts"));
 	} else if (strcmp(kind, "trial-start") == 0 && lane) {
 		snprintf(lane->trial, sizeof(lane->trial), "%s", text(record, "trial"));
 	} else if (strcmp(kind, "verdict") == 0) {
@@ -155,6 +252,20 @@ static long long total(const struct progress *p, const char *name)
 	return json_integer_value(json_object_get(json_object_get(p->end, "totals"), name));
 }
 
+static void put_items(struct progress *p)
+{
+	static const struct {
+		const char *name, *text;
+	} others[] = {{"fail", "failed"}, {"error", "in error"}, {"inconclusive", "inconclusive"},
+		{"skipped", "skipped"}};
+
+	fprintf(p->out, "items         %lld of %lld passed", total(p, "pass"), total(p, "items"));
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		if (total(p, others[i].name))
+			fprintf(p->out, ", %lld %s", total(p, others[i].name), others[i].text);
+	fputc('\n', p->out);
+}
+
 void progress_finish(struct progress *p, const char *run_dir)
 {
 	double seconds = (double)(p->now_ns - p->started_ns) / 1e9;
@@ -165,18 +276,10 @@ void progress_finish(struct progress *p, const char *run_dir)
 	} else {
 		fprintf(p->out, "\nverdict       %s%s%s\n", text(p->end, "verdict"),
 			*text(p->end, "text") ? ": " : "", text(p->end, "text"));
-		fprintf(p->out, "items         %lld of %lld passed", total(p, "pass"),
-			total(p, "items"));
-		if (total(p, "fail"))
-			fprintf(p->out, ", %lld failed", total(p, "fail"));
-		if (total(p, "error"))
-			fprintf(p->out, ", %lld errors of the bench", total(p, "error"));
-		if (total(p, "inconclusive"))
-			fprintf(p->out, ", %lld inconclusive", total(p, "inconclusive"));
-		if (total(p, "skipped"))
-			fprintf(p->out, ", %lld skipped", total(p, "skipped"));
-		fprintf(p->out, "\ncuts          %lld landed in %lld trials\n", total(p, "cuts"),
-			total(p, "trials"));
+		put_items(p);
+		if (total(p, "trials"))
+			fprintf(p->out, "cuts          %lld landed in %lld trials\n",
+				total(p, "cuts"), total(p, "trials"));
 	}
 	fprintf(p->out, "time          %.1f s\n", seconds);
 	if (run_dir)

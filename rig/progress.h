@@ -12,10 +12,14 @@
 
 struct progress;
 
-/* terminal: out understands carriage return and erase-line. NULL: out of memory. */
-struct progress *progress_create(FILE *out, bool terminal);
+/*
+ * terminal: out understands carriage return and erase-line. columns: how wide it is; 0: as wide as
+ * it says itself. The line is never longer: a wrapped one could not be rewritten. NULL: out of
+ * memory.
+ */
+struct progress *progress_create(FILE *out, bool terminal, unsigned columns);
 
-/* now_ns: a monotonic clock, as the records' t_mono_ns. */
+/* Time is that of the records, t_mono_ns. */
 void progress_record(struct progress *p, const json_t *record);
 
 /* Ends the line and prints the closing lines that a person reads. run_dir may be NULL. */

@@ -1,0 +1,168 @@
+#include "rig/progress.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct screen {
+	struct progress *p;
+	FILE *out;
+	char *text;
+	size_t size;
+};
+
+static void open_screen(struct screen *s, bool terminal, unsigned columns)
+{
+	*s = (struct screen){0};
+	s->out = open_memstream(&s->text, &s->size);
+	assert_non_null(s->out);
+	s->p = progress_create(s->out, terminal, columns);
+	assert_non_null(s->p);
+}
+
+static void close_screen(struct screen *s)
+{
+	progress_destroy(s->p);
+	fclose(s->out);
+	free(s->text);
+}
+
+/* Steals fields. */
+static void say(
+	struct screen *s, double seconds, const char *kind, const char *board, json_t *fields)
+{
+	json_object_set_new(fields, "t_mono_ns", json_integer(1 + (json_int_t)(seconds * 1e9)));
+	json_object_set_new(fields, "kind", json_string(kind));
+	json_object_set_new(fields, "board", board ? json_string(board) : json_null());
+	progress_record(s->p, fields);
+	json_decref(fields);
+	fflush(s->out);
+}
+
+/* The line as it stands on the terminal. */
+static const char *line(struct screen *s)
+{
+	const char *at = s->text, *last = s->text;
+
+	while ((at = strstr(at, "\r\033[K")))
+		last = at += 4;
+	return last;
+}
+
+static void begin(struct screen *s, int items, int boards)
+{
+	char board[] = "demo-1";
+
+	say(s, 0, "plan", NULL, json_pack("{s:i}", "total", items));
+	for (int i = 0; i < boards; i++) {
+		board[5] = (char)('1' + i);
+		say(s, 0, "item-start", board, json_pack("{s:s}", "item", "1.0.0:2.0.0"));
+	}
+}
+
+static void trial(struct screen *s, double seconds, const char *board, const char *key)
+{
+	say(s, seconds - 0.5, "trial-start", board, json_pack("{s:s}", "trial", key));
+	say(s, seconds, "verdict", board, json_pack("{s:s, s:s}", "trial", key, "verdict", "pass"));
+}
+
+static void the_line_says_item_trial_rate_and_time_left(void **state)
+{
+	struct screen s;
+
+	(void)state;
+	open_screen(&s, true, 120);
+	begin(&s, 2, 1);
+	trial(&s, 1, "demo-1", "uncut");
+	say(&s, 1, "chosen", "demo-1", json_pack("{s:i}", "cuts", 3));
+	trial(&s, 5, "demo-1", "cut=7");
+	/* 2 of 4 trials of the first of 2 items took 5 s: three times that is left */
+	assert_string_equal(
+		line(&s), "0/2 items, 24.0 trials/min, 15 s left | demo-1 1.0.0:2.0.0 2/4 cut=7");
+	close_screen(&s);
+}
+
+static void the_line_is_never_as_wide_as_the_terminal(void **state)
+{
+	(void)state;
+	for (unsigned columns = 1; columns < 200; columns++) {
+		struct screen s;
+
+		open_screen(&s, true, columns);
+		begin(&s, 60, 4);
+		for (int i = 0; i < 20; i++)
+			trial(&s, i, i % 2 ? "demo-1" : "demo-2", "cut=12345:torn:54321");
+		assert_true(strlen(line(&s)) < columns);
+		close_screen(&s);
+	}
+}
+
+static void two_boards_fit_on_eighty_columns(void **state)
+{
+	struct screen s;
+
+	(void)state;
+	open_screen(&s, true, 80);
+	begin(&s, 6, 2);
+	for (int i = 1; i < 3; i++) {
+		say(&s, 0, "chosen", i % 2 ? "demo-1" : "demo-2", json_pack("{s:i}", "cuts", 24));
+		trial(&s, i * 0.5 + 0.5, i % 2 ? "demo-1" : "demo-2", "cut=12345:torn:54321");
+	}
+	assert_string_equal(
+		line(&s), "0/6 items, 1.3/s | demo-1 1.0.0:2.0.0 1/24 | demo-2 1.0.0:2.0.0 1/24");
+	close_screen(&s);
+}
+
+static void what_is_not_a_terminal_gets_whole_lines_only(void **state)
+{
+	struct screen s;
+
+	(void)state;
+	open_screen(&s, false, 0);
+	begin(&s, 1, 1);
+	trial(&s, 1, "demo-1", "uncut");
+	say(&s, 2, "item-end", "demo-1",
+		json_pack("{s:s, s:s}", "item", "1.0.0:2.0.0", "verdict", "pass"));
+	assert_string_equal(s.text, "pass          1.0.0:2.0.0 on demo-1\n");
+	close_screen(&s);
+}
+
+static void cuts_are_summed_up_only_where_there_were_trials(void **state)
+{
+	struct screen s;
+
+	(void)state;
+	for (int trials = 0; trials < 2; trials++) {
+		open_screen(&s, false, 0);
+		begin(&s, 1, 1);
+		say(&s, 2, "end", NULL,
+			json_pack("{s:s, s:s, s:{s:i, s:i, s:i, s:i}}", "verdict", "error",
+				"reason", "finished", "totals", "items", 3, "pass", 2, "error", 1,
+				"trials", trials));
+		progress_finish(s.p, "/runs/x");
+		assert_string_equal(s.text,
+			trials ? "\nverdict       error\nitems         2 of 3 passed, 1 in error\n"
+				 "cuts          0 landed in 1 trials\n"
+				 "time          2.0 s\nreports       /runs/x\n"
+			       : "\nverdict       error\nitems         2 of 3 passed, 1 in error\n"
+				 "time          2.0 s\nreports       /runs/x\n");
+		close_screen(&s);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_line_says_item_trial_rate_and_time_left),
+		cmocka_unit_test(the_line_is_never_as_wide_as_the_terminal),
+		cmocka_unit_test(two_boards_fit_on_eighty_columns),
+		cmocka_unit_test(what_is_not_a_terminal_gets_whole_lines_only),
+		cmocka_unit_test(cuts_are_summed_up_only_where_there_were_trials),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
