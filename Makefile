@@ -2,6 +2,10 @@
 #
 # One Makefile, not recursive. Objects go to build/<variant>/; variants: release, asan, tsan, cov.
 
+ifneq ($(words $(CURDIR)),1)
+$(error make cannot work below a folder with a space in its name: move "$(CURDIR)")
+endif
+
 VARIANT ?= release
 B := build/$(VARIANT)
 PREFIX ?= /usr/local
