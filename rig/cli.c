@@ -36,11 +36,11 @@ int cli_usage(const char *command, const char *fmt, ...)
 {
 	va_list ap;
 
-	fprintf(stderr, "rig %s: ", command);
+	fprintf(stderr, "%s: ", command);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "; see `rig %s --help`\n", command);
+	fprintf(stderr, "; see `%s --help`\n", command);
 	return EXIT_USAGE;
 }
 

@@ -34,9 +34,12 @@ struct command {
 	const char *name;
 	const char *args; /* as shown in help */
 	const char *help; /* one line */
-	/* argv[0] is the command's name. Returns an exit status. */
+	/* argv[0] is "rig NAME". Returns an exit status. */
 	int (*run)(struct cli *cli, int argc, char **argv);
+	const char *more; /* its options, for its own help; or NULL */
 };
+
+extern const char cli_run_options[], cli_report_options[];
 
 int cli_boards(struct cli *cli, int argc, char **argv);
 int cli_cancel(struct cli *cli, int argc, char **argv);
@@ -57,7 +60,8 @@ int cli_unlock(struct cli *cli, int argc, char **argv);
 /* Prints the error on standard error; returns the exit status for its code. */
 int cli_fail(const struct err *e);
 
-/* Prints a usage error with the way to the command's help; returns EXIT_USAGE. */
+/* Prints a usage error with the way to the command's help; command is "rig NAME". Returns
+ * EXIT_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The drivers' catalogue, as `rig-keeper --drivers` prints it; a new reference. ERR_BENCH. */

@@ -27,14 +27,12 @@
 /* Checks the number of arguments, loads the configuration and connects. -1: go on. */
 static int begin(struct cli *cli, int argc, char **argv, int expected, struct rpc **keeper)
 {
-	char what[64];
 	struct err e;
 
 	if (argc != expected)
 		return cli_usage(
 			argv[0], "expected %d argument%s", expected - 1, expected == 2 ? "" : "s");
-	snprintf(what, sizeof(what), "rig %s", argv[0]);
-	if (cli_load(cli, &e) || cli_keeper(cli, argv[1], what, keeper, &e))
+	if (cli_load(cli, &e) || cli_keeper(cli, argv[1], argv[0], keeper, &e))
 		return cli_fail(&e);
 	return -1;
 }
@@ -135,6 +133,19 @@ static int flash_board(struct cli *cli, struct rpc *keeper, const json_t *board,
 	return do_steps(cli, keeper, steps, sizeof(steps) / sizeof(*steps), e);
 }
 
+static int no_release(json_t *manifest, const char *path, const char *version, struct err *e)
+{
+	char known[512] = "";
+	size_t i, n = 0;
+	json_t *release;
+
+	json_array_foreach (json_object_get(manifest, "releases"), i, release)
+		if (n < sizeof(known))
+			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i ? ", " : "",
+				json_string_value(json_object_get(release, "version")));
+	return err_set(e, ERR_USAGE, "%s has no release %s; it has %s", path, version, known);
+}
+
 static int release_segments(
 	struct cli *cli, const json_t *board, const char *version, json_t **segments, struct err *e)
 {
@@ -158,7 +169,7 @@ static int release_segments(
 		return code;
 	}
 	if (manifest_find(&manifest, version) == RELEASE_NONE)
-		code = err_set(e, ERR_USAGE, "%s has no release %s", path, version);
+		code = no_release(json, path, version, e);
 	manifest_finish(&manifest);
 	if (code == 0)
 		code = lock_board_dir(cli_state_dir(cli),
@@ -227,9 +238,9 @@ int cli_lock(struct cli *cli, int argc, char **argv)
 		return cli_usage(argv[0], "expected one board");
 	if (cli_load(cli, &e) || !(board = cli_board(cli, argv[optind], &e)))
 		return cli_fail(&e);
-	code = cli_keeper_spawn(cli, board, "rig lock", ttl_ms, false, &keeper, &e);
-	if (code == 0)
-		code = cli_call(cli, keeper, "info", json_object(), CALL_MS, &info, &e);
+	if (cli_keeper_spawn(cli, board, argv[0], ttl_ms, false, &keeper, &e))
+		return cli_fail(&e);
+	code = cli_call(cli, keeper, "info", json_object(), CALL_MS, &info, &e);
 	if (code == 0)
 		printf("board %s is yours until %s; `rig unlock %s` ends it\n", argv[optind],
 			json_string_value(json_object_get(info, "expires")), argv[optind]);
@@ -282,6 +293,8 @@ int cli_unlock(struct cli *cli, int argc, char **argv)
 			argv[1]);
 	if (code == 0)
 		code = cli_call(cli, keeper, "end", json_object(), CALL_MS, NULL, &e);
+	if (code == 0)
+		printf("board %s is safe and free\n", argv[1]);
 	json_decref(info);
 	return finish(cli, keeper, code, &e);
 }

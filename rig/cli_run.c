@@ -14,6 +14,7 @@
 
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +27,8 @@
 #define RIG_VERSION "0.1.0"
 #endif
 
-static const char run_help[] =
-	"usage: rig run SCENARIO [options]\n\n"
-	"Runs a scenario. TAP on standard output, progress on standard error.\n\n"
+const char cli_run_options[] =
+	"\n"
 	"  --board B        a board to run on; may be repeated; default: the first of rig.conf\n"
 	"  --only FROM:TO   only these transitions; FROM or TO may be *; may be repeated\n"
 	"  --cuts N|all     how many cuts to land in each transition (default 12)\n"
@@ -60,8 +60,10 @@ struct run_command {
 	bool started, failed_to_start, closed, worker_gone;
 	int exit_status; /* as the worker said; negative: it said nothing */
 	int interrupts;
+	bool unseen; /* standard output took not all of the TAP */
+	bool json;
 	struct err error;
-	uv_signal_t interrupt, terminate;
+	uv_signal_t signals[3];
 };
 
 enum {
@@ -75,7 +77,7 @@ enum {
 	OPT_WAIT,
 	OPT_KEEP,
 	OPT_QUIET,
-	OPT_HELP
+	OPT_JSON,
 };
 
 static const struct option long_options[] = {
@@ -90,7 +92,7 @@ static const struct option long_options[] = {
 	{"keep", required_argument, NULL, OPT_KEEP},
 	{"local", no_argument, NULL, 'l'},
 	{"quiet", no_argument, NULL, OPT_QUIET},
-	{"help", no_argument, NULL, OPT_HELP},
+	{"json", no_argument, NULL, OPT_JSON},
 	{NULL, 0, NULL, 0},
 };
 
@@ -174,6 +176,9 @@ static int take_option(struct run_command *rc, int opt, const char *arg)
 	case OPT_QUIET:
 		rc->quiet = true;
 		return 0;
+	case OPT_JSON:
+		rc->json = true;
+		return 0;
 	case 'l': /* there is no daemon to go round yet: every run is local */
 		return 0;
 	default:
@@ -190,10 +195,6 @@ static int parse(struct run_command *rc, int argc, char **argv)
 	rc->boards = json_array();
 	rc->options = json_pack("{s:i, s:i, s:i}", "cuts", RUN_DEFAULT_CUTS, "seed", 1, "tap", 13);
 	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-		if (opt == OPT_HELP) {
-			fputs(run_help, stdout);
-			return EXIT_PASS;
-		}
 		status = take_option(rc, opt, optarg);
 		if (status)
 			return status;
@@ -321,6 +322,7 @@ static void tap_broke(struct run_command *rc, const struct err *e)
 	fprintf(stderr, "rig: %s\n", e->msg);
 	rc->tap->format->destroy(rc->tap);
 	rc->tap = NULL;
+	rc->unseen = true;
 	if (rc->worker)
 		rpc_notify(rc->worker, "cancel",
 			json_pack("{s:s, s:s}", "reason", "interrupted", "text",
@@ -385,13 +387,13 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct run_command *rc = handle->data;
 
-	(void)signum;
 	if (rc->interrupts++ == 0 && rc->worker) {
 		if (!rc->quiet)
 			fprintf(stderr, "\nstopping; the boards are made safe\n");
 		rpc_notify(rc->worker, "cancel",
 			json_pack("{s:s, s:s}", "reason", "interrupted", "text",
-				"interrupted at the terminal"));
+				signum == SIGHUP ? "the terminal was closed"
+						 : "interrupted at the terminal"));
 	}
 }
 
@@ -436,12 +438,16 @@ static int conclude(struct run_command *rc)
 	if (journal)
 		journal_read(journal, (uint64_t)rc->last_seq + 1, read_rest, rc, NULL, &e);
 	free(journal);
-	if (rc->tap && rc->tap->format->finish(rc->tap, NULL, &e))
+	if (rc->tap && rc->tap->format->finish(rc->tap, NULL, &e)) {
 		fprintf(stderr, "rig: %s\n", e.msg);
+		rc->unseen = true;
+	}
 	if (rc->progress)
 		progress_finish(rc->progress, rc->dir);
 	if (rc->exit_status == EXIT_BENCH && rc->error.msg[0])
 		fprintf(stderr, "rig: %s\n", rc->error.msg);
+	if (rc->exit_status == EXIT_PASS && rc->unseen)
+		return EXIT_BENCH; /* nobody saw that all passed */
 	if (rc->exit_status >= 0)
 		return rc->exit_status;
 	report_write_all(rc->dir, (int)json_integer_value(json_object_get(rc->options, "tap")), &e);
@@ -458,8 +464,10 @@ static int attempt(struct run_command *rc, json_t *job, struct err *e)
 	const struct report_format *tap = report_find("tap");
 	int code = runs_create(cli_state_dir(rc->cli), rc->scenario, &rc->id, e);
 
-	if (code)
+	if (code) {
+		err_prefix(e, "state_dir");
 		return code;
+	}
 	rc->dir = runs_path(cli_state_dir(rc->cli), rc->id, NULL);
 	json_object_set_new(job, "run_id", json_string(rc->id));
 	json_object_set_new(job, "run_dir", json_string(rc->dir));
@@ -485,13 +493,18 @@ static int attempt(struct run_command *rc, json_t *job, struct err *e)
 
 static void watch_signals(struct run_command *rc)
 {
-	uv_signal_init(&rc->cli->loop, &rc->interrupt);
-	uv_signal_init(&rc->cli->loop, &rc->terminate);
-	rc->interrupt.data = rc->terminate.data = rc;
-	uv_signal_start(&rc->interrupt, on_signal, SIGINT);
-	uv_signal_start(&rc->terminate, on_signal, SIGTERM);
-	uv_unref((uv_handle_t *)&rc->interrupt);
-	uv_unref((uv_handle_t *)&rc->terminate);
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction before;
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		uv_signal_init(&rc->cli->loop, &rc->signals[i]);
+		rc->signals[i].data = rc;
+		uv_unref((uv_handle_t *)&rc->signals[i]);
+		/* nohup has it ignored, and means it */
+		if (numbers[i] != SIGHUP || sigaction(SIGHUP, NULL, &before) != 0 ||
+			before.sa_handler != SIG_IGN)
+			uv_signal_start(&rc->signals[i], on_signal, numbers[i]);
+	}
 }
 
 /* --- waiting for busy boards --------------------------------------------------------------------
@@ -554,6 +567,8 @@ int cli_run(struct cli *cli, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	if (rc.json)
+		return cli_usage(rc.name, "--json is for rig plan; `rig runs --json` lists runs");
 	if (cli_load(cli, &e) || make_job(&rc, false, &job, &e))
 		return cli_fail(&e);
 	watch_signals(&rc);
@@ -613,7 +628,12 @@ static void plan_answered(void *arg, const struct err *e, json_t *result)
 		rc->error = *e;
 		return;
 	}
-	print_plan(result);
+	if (rc->json) {
+		json_dumpf(result, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_plan(result);
+	}
 }
 
 int cli_plan(struct cli *cli, int argc, char **argv)

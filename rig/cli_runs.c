@@ -67,6 +67,13 @@ int cli_show(struct cli *cli, int argc, char **argv)
 	return status;
 }
 
+const char cli_report_options[] =
+	"\n"
+	"  RUN              an id, its beginning or end, or last\n"
+	"  --format F       tap (default)\n"
+	"  --item FROM:TO   this item alone\n"
+	"  --tap 13|14      version line of the TAP document (default 13)\n";
+
 int cli_report(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {

@@ -3,32 +3,39 @@
  */
 #include "cli.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef RIG_VERSION
 #define RIG_VERSION "0.1.0"
 #endif
 
 static const struct command commands[] = {
-	{"boards", "[--json]", "every board: free, leased by whom, quarantined why", cli_boards},
-	{"cancel", "RUN", "stop a run; its boards are made safe", cli_cancel},
-	{"console", "BOARD", "look into a board's console; Ctrl-] leaves", cli_console},
-	{"drivers", "[--json]", "what can be driven, and every driver's options", cli_drivers},
-	{"flash", "BOARD VERSION", "flash a release as the factory ships it", cli_flash},
-	{"lock", "BOARD [--for 2h]", "lease a board by hand", cli_lock},
-	{"plan", "SCENARIO [options of run]", "what a run would do", cli_plan},
-	{"power", "BOARD on|off|cycle|get", "switch a board's power by hand", cli_power},
-	{"report", "RUN [--format tap]", "a report, made from the run's journal", cli_report},
-	{"reset", "BOARD", "reset a board through its probe", cli_reset},
-	{"run", "SCENARIO [options]", "run a scenario; TAP on standard output", cli_run},
-	{"runs", "[--json]", "present and past runs", cli_runs},
-	{"safe-state", "[BOARD]", "make a board, or all, safe now, whoever uses it",
-		cli_safe_state},
-	{"show", "RUN", "one run, for people", cli_show},
-	{"unlock", "BOARD", "end a lease by hand; the board is made safe", cli_unlock},
+	{"boards", "[--json]", "every board: free, leased by whom, quarantined why", cli_boards,
+		NULL},
+	{"cancel", "RUN", "stop a run; its boards are made safe", cli_cancel, NULL},
+	{"console", "BOARD", "look into a board's console; Ctrl-] leaves", cli_console, NULL},
+	{"drivers", "[--json]", "what can be driven, and every driver's options", cli_drivers,
+		NULL},
+	{"flash", "BOARD VERSION", "put a release on it as the factory does, all else erased",
+		cli_flash, NULL},
+	{"lock", "BOARD [--for 2h]", "lease a board by hand", cli_lock, NULL},
+	{"plan", "SCENARIO [--json] [options]", "what a run would do", cli_plan, cli_run_options},
+	{"power", "BOARD on|off|cycle|get", "switch a board's power by hand", cli_power, NULL},
+	{"report", "RUN [--format tap]", "a report, made from the run's journal", cli_report,
+		cli_report_options},
+	{"reset", "BOARD", "reset a board through its probe", cli_reset, NULL},
+	{"run", "SCENARIO [options]", "run a scenario; TAP on standard output", cli_run,
+		cli_run_options},
+	{"runs", "[--json]", "present and past runs", cli_runs, NULL},
+	{"safe-state", "[BOARD]", "make a board, or all, safe now, whoever uses it", cli_safe_state,
+		NULL},
+	{"show", "RUN", "one run, for people", cli_show, NULL},
+	{"unlock", "BOARD", "end a lease by hand; the board is made safe", cli_unlock, NULL},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
@@ -46,6 +53,28 @@ static void help(FILE *out)
 	      "Exit status: 0 passed, 1 a test failed, 2 usage or configuration, 3 the bench failed, "
 	      "4 busy,\n5 inconclusive, 130 interrupted. `rig COMMAND --help` says more.\n",
 		out);
+}
+
+/*
+ * A descriptor that was closed would be given to the next file or socket, which then got what is
+ * printed. Opened for reading, standard output still refuses what is written to it.
+ */
+static int fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0)
+			return true;
+	return false;
 }
 
 static const struct command *find(const char *name)
@@ -66,8 +95,11 @@ int main(int argc, char **argv)
 	};
 	const struct command *command;
 	struct cli cli = {0};
+	char name[64];
 	int opt, status;
 
+	if (fill_standard_descriptors())
+		return EXIT_BENCH;
 	signal(SIGPIPE, SIG_IGN);
 	while ((opt = getopt_long(argc, argv, "+hv", options, NULL)) != -1) {
 		switch (opt) {
@@ -96,8 +128,11 @@ int main(int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
-	if (argc == 2 && strcmp(argv[1], "--help") == 0 && command->run != cli_run) {
-		printf("usage: rig %s %s\n\n%s\n", command->name, command->args, command->help);
+	snprintf(name, sizeof(name), "rig %s", command->name);
+	argv[0] = name; /* getopt and cli_usage() begin their messages with it */
+	if (wants_help(argc, argv)) {
+		printf("usage: %s %s\n\n%s\n%s", name, command->args, command->help,
+			command->more ? command->more : "");
 		return EXIT_PASS;
 	}
 	optind = 0; /* getopt starts again on the command's own arguments */

@@ -1,0 +1,66 @@
+#!/usr/bin/perl
+# The command line where it is used oddly: outputs that are closed or full, a terminal that goes, a lease taken twice.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Bench;
+use JSON::PP;
+use Test::More;
+
+my $root = Bench::root();
+my $bench = Bench->new;
+my $matrix = "run $root/scenarios/upgrade_matrix.lua --only 1.0.0:1.1.0";
+
+# Exit status and standard error of rig in a shell, which closes what cannot be closed here.
+sub shell {
+	my ($command) = @_;
+	local %ENV = %{ $bench->{env} };
+	my $err = $bench->path('shell.err');
+	system 'sh', '-c', "{ $command; } 2>$err";
+	return ($? & 127 ? 'signal ' . ($? & 127) : $? >> 8, Bench::slurp($err));
+}
+
+my ($exit, $err) = shell("rig $matrix >/dev/full");
+is $exit, 130, 'a run whose TAP finds no place is stopped';
+like $err, qr/output takes no more/, 'and says why';
+($exit) = shell('rig drivers >/dev/full');
+is $exit, 3, 'a listing that finds no place is no success';
+($exit) = shell("rig $matrix <&- >&- 2>&-");
+is $exit, 130, 'without any of the standard descriptors nothing is taken for them';
+($exit) = shell("rig $matrix <&- 2>&- >/dev/null");
+is $exit, 0, 'a run needs neither standard input nor standard error';
+($exit) = shell("rig power demo-1 get <&- >/dev/null");
+is $exit, 0, 'nor does a command by hand';
+
+# a terminal that goes ends the run as Ctrl-C does; nohup keeps it
+my $r = $bench->start('run', "$root/scenarios/power_loss.lua", '--only', '1.0.0:1.1.0', '--cuts', 'all');
+ok Bench::wait_for(60, sub { (Bench::slurp($r->{out_path}) // '') =~ /^TAP version/ }), 'a run is under way';
+kill HUP => $r->{pid};
+$bench->finish($r);
+is $r->{exit}, 130, 'a run whose terminal goes is interrupted';
+like $r->{out}, qr/^Bail out! the terminal was closed$/m, 'says so in its TAP';
+is_deeply [$bench->processes('rig-keeper')], [], 'and leaves no board leased';
+
+($exit) = shell('rig lock demo-1 >/dev/null');
+is $exit, 0, 'a board is leased by hand';
+($exit, $err) = shell('rig lock demo-1');
+is $exit, 4, 'a second lease finds it busy';
+like $err, qr/^rig: board demo-1 is leased by .*\n\z/, 'in one line';
+is $bench->rig('unlock', 'demo-1')->{out}, "board demo-1 is safe and free\n", 'unlock says what it did';
+
+for my $command (qw(boards cancel console drivers flash lock plan power report reset run runs safe-state show unlock)) {
+	$r = $bench->rig($command, '--help');
+	ok $r->{exit} == 0 && $r->{out} =~ /^usage: rig $command\b/, "rig $command --help says how it is used";
+}
+$r = $bench->rig('plan', '--seeds', '1');
+is $r->{exit}, 2, 'an unknown option is a usage error';
+like $r->{err}, qr/^rig plan: /, 'whose message begins with the command';
+for my $listing ('boards', 'drivers', 'runs', "plan $root/scenarios/upgrade_matrix.lua") {
+	$r = $bench->rig(split(' ', $listing), '--json');
+	ok eval { decode_json($r->{out}) }, "rig $listing --json prints JSON";
+}
+like $bench->rig('flash', 'demo-1', '9.9.9')->{err}, qr/has no release 9\.9\.9; it has 1\.0\.0, /,
+	'a release that is not there is answered with those that are';
+
+done_testing;
