@@ -114,8 +114,8 @@ static const struct schema boot_fields[] = {
 	{.name = "ready_within", .type = SCHEMA_NUMBER, .min = 0.1, .max = 3600}, /* seconds */
 	{.name = "max_resets", .type = SCHEMA_INTEGER, .min = 1, .max = 1000},
 	{.name = "failed", .type = SCHEMA_STRING}, /* PCRE2 */
-	{.name = "ready", .type = SCHEMA_STRING}, /* PCRE2 */
-	{.name = "start", .type = SCHEMA_STRING}, /* PCRE2 */
+	{.name = "ready", .type = SCHEMA_STRING},  /* PCRE2 */
+	{.name = "start", .type = SCHEMA_STRING},  /* PCRE2 */
 	{0},
 };
 
