@@ -43,6 +43,45 @@ for my $doc (glob("$root/docs/*.md"), "$root/README.md") {
 cmp_ok $scenarios, '>=', 2, 'scenarios were found in the docs';
 cmp_ok $types, '>=', 1, 'board types were found in the docs';
 
+# the board object of docs/protocol.md opens a keeper
+{
+	require Socket;
+	require JSON::PP;
+	my $bench = Bench->new;
+	my ($json) = Bench::slurp("$root/docs/protocol.md") =~ /^```json\n(.*?)^```$/ms;
+	my $board = JSON::PP::decode_json($json);
+	$board->{name} = 'demo-1';
+	$board->{state_dir} = $bench->path('runs');
+	socketpair my $ours, my $theirs, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or die "socketpair: $!";
+	my $pid = fork // die "fork: $!";
+	if (!$pid) {
+		$^F = 100;
+		close $ours;
+		open my $kept, '>&', $theirs or die "dup: $!";
+		require Fcntl;
+		fcntl $kept, Fcntl::F_SETFD(), 0;
+		exec Bench::build() . '/rig-keeper', '--fd', fileno $kept or die "rig-keeper: $!";
+	}
+	close $theirs;
+	my $call = sub {
+		my ($id, $method, $params) = @_;
+		syswrite $ours, JSON::PP::encode_json({ jsonrpc => '2.0', id => $id, method => $method, params => $params }) . "\n";
+		while (my $line = <$ours>) {
+			my $m = JSON::PP::decode_json($line);
+			return $m if ($m->{id} // 0) == $id;
+		}
+		return {};
+	};
+	my $opened = $call->(1, 'open', { board => $board, log_dir => $bench->path('.'),
+		owner => { user => 'u', host => 'h', pid => $$, what => 'a test' } });
+	my %caps = %{ $opened->{result}{caps} || {} };
+	is_deeply { map { $_ => $caps{$_} } keys %{ $board->{devices} } },
+		{ map { $_ => $board->{devices}{$_}{driver} } keys %{ $board->{devices} } },
+		'protocol.md: a keeper takes the example of a board' or diag JSON::PP::encode_json($opened);
+	ok exists $call->(2, 'end', {})->{result}, 'protocol.md: and ends';
+	waitpid $pid, 0;
+}
+
 # the README's commands, in their order, on the bench of rig.conf.example
 my $bench = Bench->new;
 my $conf = Bench::slurp("$root/rig.conf.example");

@@ -6,6 +6,9 @@ use strict;
 use warnings;
 use Fcntl qw(:flock);
 use File::Path qw(make_path);
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Bench;
 use JSON::PP;
 use Test::More;
 
@@ -19,7 +22,19 @@ sub give_up {
 	if ($ENV{CI}) {
 		ok(0, 'the independent TAP 14 parser is there');
 		diag("tap-parser from npm is needed in CI: $why");
-		done_testing();
+		
+# what a user gets: a whole run, live
+my $bench = Bench->new;
+my $run = $bench->rig('run', 'upgrade-matrix', '--only', '1.0.0:*', '--tap', '14');
+is($run->{exit}, 0, 'a run passes') or diag($run->{err});
+my ($live, $status) = parse($bench->write('live.tap', $run->{out}));
+my $seen = look($live);
+is($status, 0, 'and the parser agrees');
+is($seen->{version}, 14, 'that it is TAP 14');
+is_deeply([$seen->{extra}, $seen->{errors}], [[], []], 'without a foreign line or an error');
+is(scalar @{ $seen->{children} }, 3, 'with a subtest for each transition');
+
+done_testing();
 	} else {
 		plan(skip_all => $why);
 	}
@@ -35,13 +50,18 @@ sub install {
 	-x $parser or give_up("npm cannot install tap-parser: $said");
 }
 
-# The parser's events for one golden journal rendered as TAP of that version, and its exit status.
+# The parser's events for one golden journal rendered as TAP of that version, or for a file, and its exit status.
 sub parse {
 	my ($name, $version, @item) = @_;
 	my $pid = open(my $in, '-|') // die "fork: $!";
 	if (!$pid) {
-		open my $tap, '-|', $printer, '--print', "tests/golden/$name.ndjson", $version, @item
-			or die "$printer: $!";
+		my $tap;
+		if (-e $name) {
+			open $tap, '<', $name or die "$name: $!";
+		} else {
+			open $tap, '-|', $printer, '--print', "tests/golden/$name.ndjson", $version, @item
+				or die "$printer: $!";
+		}
 		open STDIN, '<&', $tap or die "stdin: $!";
 		exec $parser, '--strict', '-j' or die "$parser: $!";
 	}
@@ -130,4 +150,16 @@ for my $name (sort keys %prove) {
 	is($? >> 8, $prove{$name}, "prove takes $name: exit status $prove{$name}");
 	unlike($said, qr/Parse errors/, 'and finds no error in it');
 }
+
+# what a user gets: a whole run, live
+my $bench = Bench->new;
+my $run = $bench->rig('run', 'upgrade-matrix', '--only', '1.0.0:*', '--tap', '14');
+is($run->{exit}, 0, 'a run passes') or diag($run->{err});
+my ($live, $status) = parse($bench->write('live.tap', $run->{out}));
+my $seen = look($live);
+is($status, 0, 'and the parser agrees');
+is($seen->{version}, 14, 'that it is TAP 14');
+is_deeply([$seen->{extra}, $seen->{errors}], [[], []], 'without a foreign line or an error');
+is(scalar @{ $seen->{children} }, 3, 'with a subtest for each transition');
+
 done_testing();
