@@ -19,6 +19,9 @@
 #include <unistd.h>
 
 #define RETRY_MS 10
+#define POWER_ON "{\"on\":true}"
+#define POWER_OFF "{\"on\":false}"
+#define DISARM "{\"op\":null}"
 #define EXIT_BUSY 4 /* vboard's status when another one has the folder */
 
 struct virtual;
@@ -123,13 +126,13 @@ static void give_up(struct op *op, void *arg)
 	a->op = NULL;
 }
 
-static void ask_for(struct virtual *v, const char *method, json_t *params, struct op *op,
+/* params is JSON text, or NULL. */
+static void ask_text(struct virtual *v, const char *method, const char *params, struct op *op,
 	bool gone_will_do, json_t *(*result)(json_t *answer, struct err *e))
 {
 	struct asked *a = v->control && !v->lost[0] ? calloc(1, sizeof(*a)) : NULL;
 
 	if (!a) {
-		json_decref(params);
 		op_failf(op, ERR_BENCH, "%s",
 			v->lost[0] ? v->lost : "the virtual board is not open");
 		return;
@@ -137,14 +140,21 @@ static void ask_for(struct virtual *v, const char *method, json_t *params, struc
 	*a = (struct asked){v, op, gone_will_do, result};
 	op_on_cancel(op, give_up, a);
 	/* the operation's deadline is the core's */
-	rpc_request(v->control, method, params, 0, answered, a);
+	rpc_request_text(v->control, method, params, 0, answered, a);
 }
 
 /* Steals params. result may be NULL: the operation has none. */
 static void ask(struct virtual *v, const char *method, json_t *params, struct op *op,
 	json_t *(*result)(json_t *answer, struct err *e))
 {
-	ask_for(v, method, params, op, false, result);
+	char *text = json_dumps(params, JSON_COMPACT);
+
+	if (text)
+		ask_text(v, method, text, op, false, result);
+	else
+		op_failf(op, ERR_NOMEM, "out of memory");
+	free(text);
+	json_decref(params);
 }
 
 static json_t *whole_answer(json_t *answer, struct err *e)
@@ -515,9 +525,9 @@ static void virtual_make_safe(struct device *dev, struct op *op)
 
 	/* where there is no process there is no power, and the next one starts without */
 	if (is(v, "power") && reach(v))
-		ask_for(v, "power", json_pack("{s:b}", "on", 0), op, true, is_off);
+		ask_text(v, "power", POWER_OFF, op, true, is_off);
 	else if (is(v, "trigger") && reach(v))
-		ask_for(v, "cut", json_pack("{s:n}", "op"), op, true, NULL);
+		ask_text(v, "cut", DISARM, op, true, NULL);
 	else
 		op_done(op, NULL);
 }
@@ -572,7 +582,9 @@ static json_t *went_off(json_t *answer, struct err *e)
 
 static void power_set(struct device *dev, bool on, struct op *op)
 {
-	ask(virtual_of(dev), "power", json_pack("{s:b}", "on", on), op, on ? went_on : went_off);
+	/* switching off is what a cut waits for: its text is ready */
+	ask_text(virtual_of(dev), "power", on ? POWER_ON : POWER_OFF, op, false,
+		on ? went_on : went_off);
 }
 
 static json_t *power_state(json_t *answer, struct err *e)
@@ -590,7 +602,7 @@ static void power_get(struct device *dev, struct op *op)
 	struct virtual *v = virtual_of(dev);
 
 	if (reach(v))
-		ask(v, "state", NULL, op, power_state);
+		ask_text(v, "state", NULL, op, false, power_state);
 	else
 		op_done(op, json_pack("{s:b}", "on", 0)); /* no process, no power */
 }
@@ -599,7 +611,7 @@ static void power_get(struct device *dev, struct op *op)
 
 static void trigger_mark(struct device *dev, struct op *op)
 {
-	ask(virtual_of(dev), "mark", NULL, op, NULL);
+	ask_text(virtual_of(dev), "mark", NULL, op, false, NULL);
 }
 
 static void trigger_arm(struct device *dev, json_t *cut, struct op *op)
@@ -609,12 +621,12 @@ static void trigger_arm(struct device *dev, json_t *cut, struct op *op)
 
 static void trigger_disarm(struct device *dev, struct op *op)
 {
-	ask(virtual_of(dev), "cut", json_pack("{s:n}", "op"), op, NULL);
+	ask_text(virtual_of(dev), "cut", DISARM, op, false, NULL);
 }
 
 static void trigger_state(struct device *dev, struct op *op)
 {
-	ask(virtual_of(dev), "state", NULL, op, whole_answer);
+	ask_text(virtual_of(dev), "state", NULL, op, false, whole_answer);
 }
 
 static void trigger_trace(struct device *dev, const char *path, struct op *op)

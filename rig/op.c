@@ -14,16 +14,13 @@ struct op {
 	void (*cancel)(struct op *, void *);
 	void *cancel_arg;
 	unsigned deadline_ms;
-	char *what;
 	bool cancelling; /* in the cancel hook: what it completes is overruled */
+	char what[];
 };
 
 static void free_closed(uv_handle_t *handle)
 {
-	struct op *op = handle->data;
-
-	free(op->what);
-	free(op);
+	free(handle->data);
 }
 
 static void complete(struct op *op, const struct err *e, json_t *result)
@@ -52,15 +49,12 @@ static void deadline_passed(uv_timer_t *timer)
 struct op *op_start(
 	uv_loop_t *loop, const char *what, unsigned deadline_ms, op_done_fn *done, void *arg)
 {
-	struct op *op = calloc(1, sizeof(*op));
+	size_t size = strlen(what) + 1;
+	struct op *op = calloc(1, sizeof(*op) + size);
 
 	if (!op)
 		return NULL;
-	op->what = strdup(what);
-	if (!op->what) {
-		free(op);
-		return NULL;
-	}
+	memcpy(op->what, what, size);
 	op->done = done;
 	op->done_arg = arg;
 	op->deadline_ms = deadline_ms;

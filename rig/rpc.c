@@ -47,7 +47,7 @@ struct rpc {
 
 struct write_req {
 	uv_write_t req;
-	char *data;
+	char data[];
 };
 
 static void pipe_closed(uv_handle_t *handle)
@@ -120,7 +120,6 @@ static void written(uv_write_t *req, int status)
 	struct rpc *rpc = req->handle->data;
 	struct err e;
 
-	free(w->data);
 	free(w);
 	/* a peer that only shut its receiving side down gives no end of file */
 	if (status < 0 && status != UV_ECANCELED) {
@@ -129,13 +128,41 @@ static void written(uv_write_t *req, int status)
 	}
 }
 
+/* Sends a line; len counts its line end. Copies what the socket does not take at once. */
+static bool send_line(struct rpc *rpc, const char *line, size_t len)
+{
+	struct write_req *w;
+	uv_buf_t buf;
+	int n = 0;
+
+	if (rpc->closed)
+		return false;
+	if (rpc->pipe.write_queue_size == 0) {
+		buf = uv_buf_init((char *)(uintptr_t)line, (unsigned)len);
+		n = uv_try_write((uv_stream_t *)&rpc->pipe, &buf, 1);
+		if (n == (int)len)
+			return true;
+		if (n < 0)
+			n = 0; /* full, or broken: then the queued write says so, from the loop */
+	}
+	w = malloc(sizeof(*w) + len - (size_t)n);
+	if (!w)
+		return false;
+	memcpy(w->data, line + n, len - (size_t)n);
+	w->req.data = w;
+	buf = uv_buf_init(w->data, (unsigned)(len - (size_t)n));
+	if (uv_write(&w->req, (uv_stream_t *)&rpc->pipe, &buf, 1, written) == 0)
+		return true;
+	free(w);
+	return false;
+}
+
 /* Steals message. False: it could not be made, and will not go out. */
 static bool send_message(struct rpc *rpc, json_t *message)
 {
-	struct write_req *w = NULL;
 	char *text;
 	size_t len;
-	int n = 0;
+	bool sent;
 
 	if (!message)
 		return false;
@@ -146,29 +173,9 @@ static bool send_message(struct rpc *rpc, json_t *message)
 		return false;
 	len = strlen(text);
 	text[len++] = '\n'; /* in place of the terminator */
-	if (rpc->pipe.write_queue_size == 0) {
-		uv_buf_t buf = uv_buf_init(text, (unsigned)len);
-
-		n = uv_try_write((uv_stream_t *)&rpc->pipe, &buf, 1);
-		if (n == (int)len) {
-			free(text);
-			return true;
-		}
-		if (n < 0)
-			n = 0; /* full, or broken: then the queued write says so, from the loop */
-	}
-	w = calloc(1, sizeof(*w));
-	if (w) {
-		uv_buf_t buf = uv_buf_init(text + n, (unsigned)(len - (size_t)n));
-
-		w->data = text;
-		w->req.data = w;
-		if (uv_write(&w->req, (uv_stream_t *)&rpc->pipe, &buf, 1, written) == 0)
-			return true;
-	}
-	free(w);
+	sent = send_line(rpc, text, len);
 	free(text);
-	return false;
+	return sent;
 }
 
 static json_t *error_object(const struct err *e)
@@ -395,47 +402,90 @@ static void request_timed_out(uv_timer_t *timer)
 	waiting_finish(w, &e, NULL);
 }
 
-void rpc_request(struct rpc *rpc, const char *method, json_t *params, unsigned timeout_ms,
+/* Writes text before what there is. */
+static char *before(char *at, const char *text, size_t len)
+{
+	return len ? memcpy(at - len, text, len) : at;
+}
+
+#define BEFORE(at, text) before(at, text, sizeof(text) - 1)
+
+/* Writes a request. Without JSON's machinery, and printf's, because a cut waits for it. */
+static bool send_request(struct rpc *rpc, json_int_t id, const char *method, const char *params)
+{
+	size_t method_len = strlen(method), params_len = params ? strlen(params) : 0;
+	char small[256], *line = small, *at;
+	size_t size = method_len + params_len + 80;
+	bool sent;
+
+	if (size > sizeof(small))
+		line = malloc(size);
+	if (!line)
+		return false;
+	at = BEFORE(line + size, "}\n");
+	at = before(at, params, params_len);
+	at = params ? BEFORE(at, "\",\"params\":") : BEFORE(at, "\"");
+	at = before(at, method, method_len);
+	at = BEFORE(at, ",\"method\":\"");
+	for (json_int_t n = id; n; n /= 10)
+		*--at = (char)('0' + n % 10);
+	at = BEFORE(at, "{\"jsonrpc\":\"2.0\",\"id\":");
+	sent = send_line(rpc, at, (size_t)(line + size - at));
+	if (line != small)
+		free(line);
+	return sent;
+}
+
+void rpc_request_text(struct rpc *rpc, const char *method, const char *params, unsigned timeout_ms,
 	rpc_reply_fn *reply, void *arg)
 {
-	struct waiting *w = calloc(1, sizeof(*w));
-	json_int_t id;
+	struct waiting *w;
+	json_int_t id = rpc->next_id++;
+	bool sent = send_request(rpc, id, method, params); /* first: what follows can wait */
 	struct err e;
 
+	w = sent ? calloc(1, sizeof(*w)) : NULL;
 	if (w)
 		w->method = strdup(method);
-	if (!w || !w->method || rpc->closed) {
+	if (!w || !w->method) {
 		if (rpc->closed)
 			err_set(&e, ERR_GONE, "%s: the connection is closed", method);
 		else
 			err_set(&e, ERR_NOMEM, "%s: out of memory", method);
-		free(w ? w->method : NULL);
 		free(w);
-		json_decref(params);
 		reply(arg, &e, NULL);
 		return;
 	}
 	w->rpc = rpc;
-	w->id = rpc->next_id++;
+	w->id = id;
 	w->reply = reply;
 	w->arg = arg;
 	w->timeout_ms = timeout_ms;
 	w->next = rpc->waiting;
 	rpc->waiting = w;
-	if (timeout_ms) {
-		w->timed = true;
-		uv_timer_init(rpc->pipe.loop, &w->timer);
-		w->timer.data = w;
-		uv_update_time(rpc->pipe.loop); /* which may have been busy for long */
-		uv_timer_start(&w->timer, request_timed_out, timeout_ms, 0);
-	}
-	id = w->id;
-	if (send_message(rpc,
-		    json_pack("{s:I, s:s, s:o*}", "id", id, "method", method, "params", params)))
+	if (!timeout_ms)
 		return;
-	waiting_take(rpc, id);
-	err_set(&e, ERR_NOMEM, "%s: the request could not be made", method);
-	waiting_finish(w, &e, NULL);
+	w->timed = true;
+	uv_timer_init(rpc->pipe.loop, &w->timer);
+	w->timer.data = w;
+	uv_update_time(rpc->pipe.loop); /* which may have been busy for long */
+	uv_timer_start(&w->timer, request_timed_out, timeout_ms, 0);
+}
+
+void rpc_request(struct rpc *rpc, const char *method, json_t *params, unsigned timeout_ms,
+	rpc_reply_fn *reply, void *arg)
+{
+	char *text = params ? json_dumps(params, JSON_COMPACT) : NULL;
+	struct err e;
+
+	if (params && !text) {
+		err_set(&e, ERR_NOMEM, "%s: the request could not be made", method);
+		reply(arg, &e, NULL);
+	} else {
+		rpc_request_text(rpc, method, text, timeout_ms, reply, arg);
+	}
+	free(text);
+	json_decref(params);
 }
 
 void rpc_notify(struct rpc *rpc, const char *method, json_t *params)

@@ -61,6 +61,13 @@ void rpc_destroy(struct rpc *rpc);
 void rpc_request(struct rpc *rpc, const char *method, json_t *params, unsigned timeout_ms,
 	rpc_reply_fn *reply, void *arg);
 
+/*
+ * The same with params as JSON text, an object, or NULL. For what must go out at once: nothing is
+ * made but the line. method must need no escapes in JSON.
+ */
+void rpc_request_text(struct rpc *rpc, const char *method, const char *params, unsigned timeout_ms,
+	rpc_reply_fn *reply, void *arg);
+
 /* Sends a notification. Steals params. Does nothing on a closed connection. */
 void rpc_notify(struct rpc *rpc, const char *method, json_t *params);
 

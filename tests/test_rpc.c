@@ -237,6 +237,29 @@ static void a_request_is_answered(void **state)
 	json_decref(reply.result);
 }
 
+static void a_request_may_bring_its_params_as_text(void **state)
+{
+	static const size_t lengths[] = {0, 1, 400, 100000}; /* of a value in them */
+	struct bed *bed = *state;
+
+	open_pair(bed, false);
+	bed->b.echo = true;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
+		struct reply reply = {.times = 0};
+		char *value = calloc(1, lengths[i] + 1), *params = NULL;
+
+		memset(value, 'x', lengths[i]);
+		assert_true(asprintf(&params, "{\"v\":\"%s\"}", value) > 0);
+		rpc_request_text(bed->a.rpc, "a.b", params, LONG_MS, on_reply, &reply);
+		free(params);
+		run_until(bed, &reply.times, 1);
+		assert_string_equal(bed->b.method, "a.b");
+		assert_string_equal(json_string_value(json_object_get(reply.result, "v")), value);
+		json_decref(reply.result);
+		free(value);
+	}
+}
+
 static void both_sides_may_call(void **state)
 {
 	struct bed *bed = *state;
@@ -901,6 +924,7 @@ int main(void)
 #define PATH_TEST(fn) cmocka_unit_test_setup_teardown(fn, scratch_setup, scratch_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_request_is_answered),
+		TEST(a_request_may_bring_its_params_as_text),
 		TEST(both_sides_may_call),
 		TEST(an_error_arrives_with_its_code_and_text),
 		TEST(answers_find_their_requests_in_any_order),
