@@ -31,7 +31,7 @@ struct worker {
 	char socket_path[PATH_MAX];
 	uv_signal_t term, interrupt;
 	int exit_status;
-	bool ended;
+	bool ended, owner_gone;
 };
 
 static void on_request(void *arg, struct rpc_call *call, const char *method, json_t *params);
@@ -193,6 +193,7 @@ static void on_closed(void *arg, const struct err *why)
 	(void)why;
 	run_unfollow(w->run, client->rpc);
 	if (client == &w->owner) {
+		w->owner_gone = true;
 		run_cancel(
 			w->run, "interrupted", "the command line that started the run went away");
 		return;
@@ -240,11 +241,11 @@ int main(int argc, char **argv)
 	uv_signal_start(&w.interrupt, on_signal, SIGINT);
 	if (!w.ended)
 		uv_run(&w.loop, UV_RUN_DEFAULT);
-	/* the last records are on their way: let the sockets take them */
-	if (w.owner.rpc)
-		rpc_notify(w.owner.rpc, "ended",
-			json_pack("{s:i, s:s}", "exit_status", w.exit_status, "text",
-				run_text(w.run)));
+	rpc_notify(w.owner.rpc, "ended",
+		json_pack("{s:i, s:s}", "exit_status", w.exit_status, "text", run_text(w.run)));
+	/* an owner that reads slowly gets all of it; the boards are safe by now */
+	while (!w.owner_gone && rpc_backlog_bytes(w.owner.rpc))
+		uv_run(&w.loop, UV_RUN_ONCE);
 	close_all(&w);
 	uv_run(&w.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&w.loop);
