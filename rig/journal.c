@@ -15,8 +15,7 @@ struct journal {
 	uint64_t seq;
 	off_t size_bytes;  /* up to here the file holds whole records */
 	struct err broken; /* of the write that failed; nothing is written after it */
-	void (*observer)(void *arg, json_t *record);
-	void *observer_arg;
+	char *last;        /* the text of the last record */
 };
 
 struct journal_reader {
@@ -165,13 +164,15 @@ static int write_record(struct journal *j, json_t *record, struct err *e)
 			e, ERR_NOMEM, "journal %s: a record cannot be written as JSON", j->path);
 	line[len] = '\n'; /* instead of the end of the string */
 	rc = append(j, line, len + 1, e);
-	free(line);
-	if (rc == 0) {
-		j->seq++;
-		if (j->observer)
-			j->observer(j->observer_arg, record);
+	if (rc) {
+		free(line);
+		return rc;
 	}
-	return rc;
+	line[len] = '\0';
+	free(j->last);
+	j->last = line;
+	j->seq++;
+	return 0;
 }
 
 int journal_write(struct journal *j, const char *kind, const char *board, const char *trial,
@@ -210,10 +211,9 @@ uint64_t journal_seq(const struct journal *j)
 	return j->seq;
 }
 
-void journal_observe(struct journal *j, void (*fn)(void *arg, json_t *record), void *arg)
+const char *journal_last(const struct journal *j)
 {
-	j->observer = fn;
-	j->observer_arg = arg;
+	return j->last;
 }
 
 void journal_destroy(struct journal *j)
@@ -223,6 +223,7 @@ void journal_destroy(struct journal *j)
 	if (j->fd >= 0)
 		close(j->fd);
 	free(j->path);
+	free(j->last);
 	free(j);
 }
 

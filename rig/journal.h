@@ -46,10 +46,10 @@ int journal_sync(struct journal *j, struct err *e);
 uint64_t journal_seq(const struct journal *j);
 
 /*
- * Has fn called with every record after it was written, from within journal_write(); record is
- * borrowed. One observer; NULL ends it. Reports that stream hang here.
+ * The last record written since the journal was opened, as it stands in the file but for its line
+ * end; NULL: none. Borrowed until the next is written.
  */
-void journal_observe(struct journal *j, void (*fn)(void *arg, json_t *record), void *arg);
+const char *journal_last(const struct journal *j);
 
 /* Closes and frees; NULL is accepted. */
 void journal_destroy(struct journal *j);

@@ -410,8 +410,11 @@ static char *before(char *at, const char *text, size_t len)
 
 #define BEFORE(at, text) before(at, text, sizeof(text) - 1)
 
-/* Writes a request. Without JSON's machinery, and printf's, because a cut waits for it. */
-static bool send_request(struct rpc *rpc, json_int_t id, const char *method, const char *params)
+/*
+ * Sends a request, or with id 0 a notification. Without JSON's machinery, and printf's, because a
+ * cut waits for it.
+ */
+static bool send_call(struct rpc *rpc, json_int_t id, const char *method, const char *params)
 {
 	size_t method_len = strlen(method), params_len = params ? strlen(params) : 0;
 	char small[256], *line = small, *at;
@@ -429,7 +432,8 @@ static bool send_request(struct rpc *rpc, json_int_t id, const char *method, con
 	at = BEFORE(at, ",\"method\":\"");
 	for (json_int_t n = id; n; n /= 10)
 		*--at = (char)('0' + n % 10);
-	at = BEFORE(at, "{\"jsonrpc\":\"2.0\",\"id\":");
+	at = id ? BEFORE(at, ",\"id\":") : at;
+	at = BEFORE(at, "{\"jsonrpc\":\"2.0\"");
 	sent = send_line(rpc, at, (size_t)(line + size - at));
 	if (line != small)
 		free(line);
@@ -441,7 +445,7 @@ void rpc_request_text(struct rpc *rpc, const char *method, const char *params, u
 {
 	struct waiting *w;
 	json_int_t id = rpc->next_id++;
-	bool sent = send_request(rpc, id, method, params); /* first: what follows can wait */
+	bool sent = send_call(rpc, id, method, params); /* first: what follows can wait */
 	struct err e;
 
 	w = sent ? calloc(1, sizeof(*w)) : NULL;
@@ -488,9 +492,19 @@ void rpc_request(struct rpc *rpc, const char *method, json_t *params, unsigned t
 	json_decref(params);
 }
 
+void rpc_notify_text(struct rpc *rpc, const char *method, const char *params)
+{
+	send_call(rpc, 0, method, params);
+}
+
 void rpc_notify(struct rpc *rpc, const char *method, json_t *params)
 {
-	send_message(rpc, json_pack("{s:s, s:o*}", "method", method, "params", params));
+	char *text = params ? json_dumps(params, JSON_COMPACT) : NULL;
+
+	if (text || !params)
+		rpc_notify_text(rpc, method, text);
+	free(text);
+	json_decref(params);
 }
 
 static void call_free(struct rpc_call *call)

@@ -71,6 +71,9 @@ void rpc_request_text(struct rpc *rpc, const char *method, const char *params, u
 /* Sends a notification. Steals params. Does nothing on a closed connection. */
 void rpc_notify(struct rpc *rpc, const char *method, json_t *params);
 
+/* The same with params as rpc_request_text() takes them. */
+void rpc_notify_text(struct rpc *rpc, const char *method, const char *params);
+
 /* Answers a call; frees it. Steals result; NULL is sent as null. */
 void rpc_answer(struct rpc_call *call, json_t *result);
 

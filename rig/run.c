@@ -67,7 +67,6 @@ struct run {
 	size_t station_count, opening, closing;
 	struct rpc *followers[FOLLOWERS_MAX];
 	size_t follower_count;
-	json_t *unsent; /* records written and not yet told */
 	json_t *totals;
 	bool started, ending, finished;
 	struct err failure; /* what ended the run before its end; ERR_NONE: nothing */
@@ -97,11 +96,17 @@ static void count(struct run *run, const char *name)
 /* --- journal ------------------------------------------------------------------------------------
  */
 
-static void record_written(void *arg, json_t *record)
+/* Tells everybody of the record just written, in the words of the journal. */
+static void tell_followers(struct run *run)
 {
-	struct run *run = arg;
+	char *params;
 
-	json_array_append(run->unsent, record);
+	if (!run->follower_count ||
+		asprintf(&params, "{\"record\":%s}", journal_last(run->journal)) < 0)
+		return;
+	for (size_t i = 0; i < run->follower_count; i++)
+		rpc_notify_text(run->followers[i], "record", params);
+	free(params);
 }
 
 /* Steals fields. sync: it is on disk before anybody hears of it. A journal that cannot be written
@@ -109,8 +114,6 @@ static void record_written(void *arg, json_t *record)
 static int record(struct run *run, const char *kind, const char *board, const char *trial,
 	json_t *fields, bool sync, struct err *e)
 {
-	json_t *written;
-	size_t i;
 	int code;
 
 	if (!run->journal) {
@@ -120,14 +123,10 @@ static int record(struct run *run, const char *kind, const char *board, const ch
 	code = journal_write(run->journal, kind, board, trial, fields, e);
 	if (code == 0 && sync)
 		code = journal_sync(run->journal, e);
-	if (code == 0)
-		json_array_foreach (run->unsent, i, written)
-			for (size_t f = 0; f < run->follower_count; f++)
-				rpc_notify(run->followers[f], "record",
-					json_pack("{s:O}", "record", written));
-	json_array_clear(run->unsent);
 	if (code)
 		run_fail(run, e);
+	else
+		tell_followers(run);
 	return code;
 }
 
@@ -661,7 +660,6 @@ static void run_begin(struct run *run)
 		run_fail(run, &e);
 		return;
 	}
-	journal_observe(run->journal, record_written, run);
 	if (record_run(run, &e))
 		return;
 	rpc_answer(run->call, json_pack("{s:O}", "run_dir", json_object_get(run->job, "run_dir")));
@@ -910,7 +908,6 @@ struct run *run_create(uv_loop_t *loop, void (*ended)(void *arg, int exit_status
 	run->ended = ended;
 	run->arg = arg;
 	run->reason = "finished";
-	run->unsent = json_array();
 	run->totals = json_object();
 	for (size_t i = 0; i < sizeof(total_names) / sizeof(*total_names); i++)
 		json_object_set_new(run->totals, total_names[i], json_integer(0));
@@ -945,7 +942,6 @@ void run_destroy(struct run *run)
 		items_finish(&run->items);
 	json_decref(run->job);
 	json_decref(run->totals);
-	json_decref(run->unsent);
 	run->closing = run->station_count;
 	if (run->station_count == 0) {
 		free(run->stations);
