@@ -14,7 +14,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,19 +73,18 @@ static void short_name(const char *scenario, char *name, size_t size)
 		snprintf(name, size, "run");
 }
 
-static int format_id(const char *name, char *id, size_t size)
+/* The last digits are the fraction of the second, so that ids order runs as they began. */
+static void format_id(const char *name, char *id, size_t size)
 {
-	time_t now = time(NULL);
+	struct timespec now;
 	char when[32];
-	uint16_t salt;
 	struct tm tm;
 
-	gmtime_r(&now, &tm);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", &tm);
-	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
-		return -1;
-	snprintf(id, size, "%s-%s-%04x", when, name, salt);
-	return 0;
+	snprintf(id, size, "%s-%s-%04x", when, name,
+		(unsigned)(((uint64_t)now.tv_nsec << 16) / 1000000000));
 }
 
 int runs_create(const char *state_dir, const char *scenario, char **id, struct err *e)
@@ -100,8 +98,7 @@ int runs_create(const char *state_dir, const char *scenario, char **id, struct e
 	while (tries-- > 0) {
 		char *path;
 
-		if (format_id(name, text, sizeof(text)) != 0)
-			return err_errno(e, ERR_IO, errno, "random numbers");
+		format_id(name, text, sizeof(text));
 		path = runs_path(state_dir, text, NULL);
 		rc = path ? mkdir(path, 0755) : -1;
 		if (rc != 0 && path && errno != EEXIST)

@@ -12,9 +12,10 @@ struct err;
 
 /*
  * Creates the folder of a new run, with state_dir when that is missing, and gives its id, such as
- * "20261121-101502-upgrade-matrix-3f2a" (UTC, the scenario's name, four random digits). scenario
- * may be a path: its base name without .lua is taken, '_' as '-'. *id is the caller's to free.
- * ERR_IO, ERR_NOMEM.
+ * "20261121-101502-upgrade-matrix-3f2a" (UTC, the scenario's name, the second's fraction in four
+ * hexadecimal digits, by which ids of one scenario order as the runs began). scenario may be a
+ * path: its base name without .lua is taken, '_' as '-'. *id is the caller's to free. ERR_IO,
+ * ERR_NOMEM.
  */
 int runs_create(const char *state_dir, const char *scenario, char **id, struct err *e);
 
