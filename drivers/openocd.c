@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define READ_MAX ((size_t)256 << 20)
 
@@ -362,19 +363,35 @@ static void openocd_verify(struct device *dev, uint32_t address, const char *pat
 	jobs_start(oc);
 }
 
+/* What OpenOCD wrote becomes the file that was asked for, or is copied there from another disk. */
+static int scratch_move(const struct openocd *oc, struct job *job, struct err *e)
+{
+	char *path = format("%s0", oc->scratch), *data;
+	struct stat st;
+	int ret = 0;
+
+	if (!path)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	if (stat(path, &st) == 0 && st.st_size == (off_t)job->size &&
+		rename(path, job->path) == 0) {
+		free(path);
+		return 0;
+	}
+	free(path);
+	ret = scratch_read(oc, 0, job->size, &data, e);
+	if (ret)
+		return ret;
+	ret = file_write(job->path, data, job->size, e);
+	free(data);
+	return ret;
+}
+
 static void finish_read(struct openocd *oc, struct job *job, const char *text)
 {
-	char *data;
 	struct err e;
-	int ret;
 
 	(void)text;
-	ret = scratch_read(oc, 0, job->size, &data, &e);
-	if (!ret) {
-		ret = file_write(job->path, data, job->size, &e);
-		free(data);
-	}
-	if (ret)
+	if (scratch_move(oc, job, &e))
 		job_fail(oc, &e);
 	else
 		job_done(oc, NULL);

@@ -561,13 +561,9 @@ end
 -- Where a cut landed, from the flash: state is what was there before, trace the uncut update, whose pages are read
 -- back. Journals it.
 function Board:landing(state, trace, cut, event)
-	local after, parts = self.work .. "/after.flash", self:read_ranges("landed", trace.ranges)
-	for _, part in ipairs(parts) do
-		part[1] = part[1] - self.flash.base
-	end
-	tool("overlay", state.path, after, parts)
+	local parts = self:read_ranges("landed", trace.ranges)
 	local board = event.op ~= "end" and event or nil
-	local check = tool("landing", state.path, trace.path, after, self.flash.base, cut.text,
+	local check = tool("landing", state.path, trace.path, parts, self.flash.base, cut.text,
 		board and { op = board.op, tear = board.tear, seed = board.seed } or nil)
 	prim.record("cut", {
 		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed,

@@ -274,11 +274,44 @@ static bool board_cut(const json_t *word, struct cut *cut)
 	return true;
 }
 
-static int find_landing(struct landing_check *check, const char *before, const char *trace,
-	const char *after, uint32_t base, const char *requested, const json_t *word, struct err *e)
+/* Puts the parts that were read back, [[address, file]], into flash. */
+static int overlay(
+	const struct landing_flash *flash, uint8_t *data, const json_t *parts, struct err *e)
 {
+	const json_t *part;
+	size_t i;
+
+	json_array_foreach (parts, i, part) {
+		json_int_t at =
+			json_integer_value(json_array_get(part, 0)) - (json_int_t)flash->base;
+		const char *path = json_string_value(json_array_get(part, 1));
+		char *bytes;
+		size_t len;
+		int code;
+
+		if (!path)
+			return err_set(e, ERR_USAGE, "a part of flash is [address, file]");
+		code = file_read(path, FLASH_MAX, &bytes, &len, e);
+		if (code)
+			return code;
+		if (at < 0 || (size_t)at > flash->size || len > flash->size - (size_t)at)
+			code = err_set(
+				e, ERR_IO, "%s: is not within the flash that was before", path);
+		else
+			memcpy(data + at, bytes, len);
+		free(bytes);
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+static int find_landing(struct landing_check *check, const char *before, const char *trace,
+	const json_t *parts, uint32_t base, const char *requested, const json_t *word,
+	struct err *e)
+{
+	struct landing_flash flash = {.base = base};
 	char *b = NULL, *a = NULL;
-	size_t b_len = 0, a_len = 0;
 	struct landing landing;
 	struct oplog log = {0};
 	struct cuts cuts;
@@ -286,17 +319,18 @@ static int find_landing(struct landing_check *check, const char *before, const c
 	int code = cuts_parse(&cuts, requested, e);
 
 	if (code == 0)
-		code = file_read(before, FLASH_MAX, &b, &b_len, e);
-	if (code == 0)
-		code = file_read(after, FLASH_MAX, &a, &a_len, e);
-	if (code == 0 && a_len != b_len)
-		code = err_set(e, ERR_IO, "%s: %zu bytes, expected %zu as in %s", after, a_len,
-			b_len, before);
+		code = file_read(before, FLASH_MAX, &b, &flash.size, e);
+	if (code == 0 && !(a = malloc(flash.size + 1)))
+		code = err_set(e, ERR_NOMEM, "landing: out of memory");
+	if (code == 0) {
+		memcpy(a, b, flash.size);
+		flash.before = (uint8_t *)b;
+		flash.after = (uint8_t *)a;
+		code = overlay(&flash, (uint8_t *)a, parts, e);
+	}
 	if (code == 0)
 		code = oplog_load(&log, trace, e);
 	if (code == 0) {
-		struct landing_flash flash = {base, b_len, (uint8_t *)b, (uint8_t *)a};
-
 		code = landing_find(&landing, &flash, &log, e);
 		if (code == 0) {
 			landing_compare(check, &cuts.list[0], &landing,
@@ -311,22 +345,23 @@ static int find_landing(struct landing_check *check, const char *before, const c
 }
 
 /*
- * landing(before, trace, after, base, requested, board's word or nil) → the check of landing.h |
- * nil, code, message
+ * landing(file of flash before, trace, [[address, file]] read back since, base, requested, board's
+ * word or nil) → the check of landing.h | nil, code, message
  */
 static int l_landing(lua_State *L)
 {
 	const char *before = luaL_checkstring(L, 1), *trace = luaL_checkstring(L, 2);
-	const char *after = luaL_checkstring(L, 3), *requested = luaL_checkstring(L, 5);
+	const char *requested = luaL_checkstring(L, 5);
 	uint32_t base = (uint32_t)luaL_checkinteger(L, 4);
 	struct landing_check check;
 	struct err e;
-	json_t *word = lua_json_get(L, 6, &e);
-	int code;
+	json_t *parts = lua_json_get(L, 3, &e);
+	json_t *word = parts ? lua_json_get(L, 6, &e) : NULL;
+	int code = -1;
 
-	if (!word)
-		return give_err(L, &e);
-	code = find_landing(&check, before, trace, after, base, requested, word, &e);
+	if (word)
+		code = find_landing(&check, before, trace, parts, base, requested, word, &e);
+	json_decref(parts);
 	json_decref(word);
 	return code ? give_err(L, &e) : give(L, landing_check_to_json(&check));
 }
@@ -396,51 +431,6 @@ static int l_touched(lua_State *L)
 	return give(L, ranges);
 }
 
-static int overlay(const char *base, const char *out, const json_t *parts, struct err *e)
-{
-	char *data, *part;
-	size_t len, part_len, i;
-	const json_t *item;
-	int code = file_read(base, FLASH_MAX, &data, &len, e);
-
-	if (code)
-		return code;
-	json_array_foreach (parts, i, item) {
-		size_t at = (size_t)json_integer_value(json_array_get(item, 0));
-		const char *path = json_string_value(json_array_get(item, 1));
-
-		if (code == 0)
-			code = file_read(path, FLASH_MAX, &part, &part_len, e);
-		if (code)
-			break;
-		if (at > len || part_len > len - at)
-			code = err_set(e, ERR_IO, "%s: does not fit into %s", path, base);
-		else
-			memcpy(data + at, part, part_len);
-		free(part);
-	}
-	if (code == 0)
-		code = file_write(out, data, len, e);
-	free(data);
-	return code;
-}
-
-/* overlay(base file, out file, [[offset, file]]) → true | nil, code, message: base with those parts
- * replaced */
-static int l_overlay(lua_State *L)
-{
-	const char *base = luaL_checkstring(L, 1), *out = luaL_checkstring(L, 2);
-	struct err e;
-	json_t *parts = lua_json_get(L, 3, &e);
-	int code = parts ? overlay(base, out, parts, &e) : -1;
-
-	json_decref(parts);
-	if (code)
-		return give_err(L, &e);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 static const luaL_Reg tools[] = {
 	{"application", l_application},
 	{"choose_cuts", l_choose_cuts},
@@ -449,7 +439,6 @@ static const luaL_Reg tools[] = {
 	{"image", l_image},
 	{"judge", l_judge},
 	{"landing", l_landing},
-	{"overlay", l_overlay},
 	{"parse_cuts", l_parse_cuts},
 	{"segments", l_segments},
 	{"touched", l_touched},
