@@ -7,11 +7,14 @@
 #include "run.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define KEPT_BYTES (32 << 20) /* of memory set free, for what comes next */
 
 struct worker;
 
@@ -226,6 +229,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	/* every trial takes whole flashes into memory: fresh pages for them cost more than the work
+	 */
+	mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+	mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 	uv_loop_init(&w.loop);
 	w.run = run_create(&w.loop, run_ended, &w);
 	w.owner.worker = &w;

@@ -14,10 +14,18 @@ struct cursor {
 	const char *at, *end; /* of the line */
 };
 
+/* 0 to 15, or more for what is no digit. */
+static unsigned digit_value(char c)
+{
+	unsigned decimal = (unsigned)(unsigned char)c - '0';
+	unsigned letter = ((unsigned)(unsigned char)c | 0x20) - 'a';
+
+	return decimal < 10 ? decimal : letter < 6 ? letter + 10 : 16;
+}
+
 /* A number that fits 32 bits, in the given base, with its prefix if that is 16. */
 static bool take_number(struct cursor *c, unsigned base, uint32_t *value)
 {
-	static const char digits[] = "0123456789abcdef";
 	uint64_t n = 0;
 	const char *start;
 
@@ -27,12 +35,11 @@ static bool take_number(struct cursor *c, unsigned base, uint32_t *value)
 		c->at += 2;
 	}
 	for (start = c->at; c->at < c->end; c->at++) {
-		char lower = *c->at >= 'A' && *c->at <= 'F' ? (char)(*c->at + 32) : *c->at;
-		const char *digit = memchr(digits, lower, base);
+		unsigned digit = digit_value(*c->at);
 
-		if (!digit)
+		if (digit >= base)
 			break;
-		n = n * base + (uint64_t)(digit - digits);
+		n = n * base + digit;
 		if (n > UINT32_MAX)
 			return false;
 	}
