@@ -110,6 +110,10 @@ $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIANT)),,
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(GROUP) $(LUA_LDLIBS) $(PKG_LDLIBS)
 
+# what the rig costs: make bench
+$(B)/bench: $(call obj,$(wildcard tests/bench/*.c)) $(LIBRIG)
+	$(CC) $(LDFLAGS) -o $@ $^ -lpthread $(PKG_LDLIBS)
+
 .SECONDARY:
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
@@ -194,7 +198,7 @@ demo: deps-build ## install what is missing, build, run the main job on virtual 
 
 bench: deps-check ## measure and print what the rig itself costs
 	@$(MAKE) --no-print-directory all $(B)/bench
-	@RIG_BUILD=$(CURDIR)/$(B) tests/bench.sh
+	@RIG_BUILD=$(CURDIR)/$(B) perl -Itests/lib tests/bench/bench.pl
 
 LIBDIR := $(DESTDIR)$(PREFIX)/lib/rig
 SHAREDIR := $(DESTDIR)$(PREFIX)/share/rig
