@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define DEVICE_WITHIN_MS 30000
+#define DEVICE_WITHIN_MS 10000
 
 /* Whether a driver offers a capability. */
 static bool offers(const struct driver *d, enum cap cap)

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define FOLLOWERS_MAX 64
-#define OPEN_MS 30000
+#define OPEN_MS 120000 /* the keeper owns the deadlines of opening */
 #define END_MS 30000
 /* The keeper owns the deadlines; this is how much later it is taken for dead. */
 #define KEEPER_GRACE_MS 30000
