@@ -3,6 +3,8 @@
 #include "err.h"
 
 #include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define DEPTH_MAX 40 /* deeper is a cycle, or nonsense */
 
@@ -71,6 +73,34 @@ static json_t *get_array(lua_State *L, int index, int depth, struct err *e)
 	return array;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Lua's tables have another order in every process; what goes into a journal must not. Steals. */
+static json_t *in_order(json_t *object)
+{
+	size_t n = json_object_size(object), i = 0;
+	const char **names = calloc(n ? n : 1, sizeof(*names)), *name;
+	json_t *sorted = json_object(), *value;
+
+	if (!names || !sorted) {
+		free(names);
+		json_decref(sorted);
+		json_decref(object);
+		return NULL;
+	}
+	json_object_foreach (object, name, value)
+		names[i++] = name;
+	qsort(names, n, sizeof(*names), by_name);
+	for (i = 0; i < n; i++)
+		json_object_set(sorted, names[i], json_object_get(object, names[i]));
+	free(names);
+	json_decref(object);
+	return sorted;
+}
+
 static json_t *get_object(lua_State *L, int index, int depth, struct err *e)
 {
 	json_t *object = json_object();
@@ -93,6 +123,9 @@ static json_t *get_object(lua_State *L, int index, int depth, struct err *e)
 		}
 		lua_pop(L, 1);
 	}
+	object = in_order(object);
+	if (!object)
+		err_set(e, ERR_NOMEM, "out of memory");
 	return object;
 }
 
