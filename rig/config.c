@@ -5,15 +5,14 @@
 #include "err.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#ifndef DATADIR
-#define DATADIR "/usr/local/share/rig"
-#endif
+#define DATADIR "/usr/local/share/rig" /* where it would be */
 
 #define STATE_DIR "reports/runs"
 #define READY_WITHIN_S 10
@@ -21,45 +20,43 @@
 
 /* --- finding things ------------------------------------------------------------------------ */
 
-static bool is_folder(const char *path)
+/*
+ * What was installed or built with the program is found from where the program is, so that the tree
+ * may be moved and DESTDIR need not be known.
+ */
+static char *data_beside_program(void)
 {
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-/* The folder above build/VARIANT/ that the running program is in, when it is a source tree. */
-static char *source_tree(void)
-{
-	char exe[4096], *boards = NULL, *end;
+	static const char *const places[] = {
+		"../../share/rig", /* PREFIX/lib/rig/rig */
+		"../..",           /* build/VARIANT/rig */
+		"../../..",        /* build/VARIANT/tests/test_x */
+	};
+	char exe[PATH_MAX], path[PATH_MAX + 64];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	bool found;
 
 	if (n <= 0)
 		return NULL;
 	exe[n] = '\0';
-	end = NULL;
-	for (char *p = exe; (p = strstr(p, "/build/")); p++)
-		end = p;
-	if (!end)
-		return NULL;
-	*end = '\0';
-	if (asprintf(&boards, "%s/boards", exe) < 0)
-		return NULL;
-	found = is_folder(boards);
-	free(boards);
-	return found ? strdup(exe) : NULL;
+	*strrchr(exe, '/') = '\0';
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		snprintf(path, sizeof(path), "%s/%s/rig/board.lua", exe, places[i]);
+		if (access(path, R_OK) == 0) {
+			snprintf(path, sizeof(path), "%s/%s", exe, places[i]);
+			return realpath(path, NULL);
+		}
+	}
+	return NULL;
 }
 
 char *data_dir(void)
 {
 	const char *given = getenv("RIG_DATADIR");
-	char *tree;
+	char *found;
 
 	if (given && *given)
 		return strdup(given);
-	tree = source_tree();
-	return tree ? tree : strdup(DATADIR);
+	found = data_beside_program();
+	return found ? found : strdup(DATADIR);
 }
 
 int config_find(const char *given, char **path, struct err *e)

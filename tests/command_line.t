@@ -63,4 +63,18 @@ for my $listing ('boards', 'drivers', 'runs', "plan $root/scenarios/upgrade_matr
 like $bench->rig('flash', 'demo-1', '9.9.9')->{err}, qr/has no release 9\.9\.9; it has 1\.0\.0, /,
 	'a release that is not there is answered with those that are';
 
+# installed below any folder, it finds what was installed with it
+my ($variant) = Bench::build() =~ m{([^/]+)$};
+{
+	delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
+	is system('make', '-s', '-C', $root, "VARIANT=$variant", '-o', 'all', 'install', 'PREFIX=/usr',
+		'DESTDIR=' . $bench->path('inst')), 0, 'make install';
+}
+delete local $bench->{env}{RIG_DATADIR};
+local $bench->{env}{PATH} = $bench->path('inst/usr/bin') . ':/usr/bin:/bin';
+($exit, $err) = shell('rig run upgrade-matrix --only 1.0.0:1.1.0 --quiet >/dev/null');
+is $exit, 0, 'what was installed runs a scenario by name' or diag $err;
+($exit, $err) = shell('rig run nope');
+like $err, qr{/inst/usr/share/rig/scenarios$}m, 'from where it was installed';
+
 done_testing;
