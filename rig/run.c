@@ -263,7 +263,10 @@ static const char *run_verdict(const struct run *run)
 	for (size_t i = 1; i < sizeof(order) / sizeof(*order); i++)
 		if (json_integer_value(json_object_get(run->totals, order[i])))
 			return order[i];
-	return "pass";
+	/* where all was skipped, nothing was looked at */
+	return run->items.total && !json_integer_value(json_object_get(run->totals, "pass"))
+		       ? "inconclusive"
+		       : "pass";
 }
 
 static int exit_status(const struct run *run, const char *verdict)

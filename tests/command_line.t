@@ -63,6 +63,13 @@ for my $listing ('boards', 'drivers', 'runs', "plan $root/scenarios/upgrade_matr
 like $bench->rig('flash', 'demo-1', '9.9.9')->{err}, qr/has no release 9\.9\.9; it has 1\.0\.0, /,
 	'a release that is not there is answered with those that are';
 
+# a scenario of which nothing could be done
+$bench->write('boards/bare.lua', Bench::slurp("$root/boards/nrf52840dk.lua") =~ s/\bdut = .*?,\n/dut = {},\n/r) if mkdir $bench->path('boards');
+$bench->write('bare.conf', Bench::slurp($bench->path('rig.conf')) =~ s/nrf52840dk/bare/r);
+$r = $bench->rig('--config', $bench->path('bare.conf'), split ' ', $matrix);
+like $r->{out}, qr/^ok 1 - .* # SKIP board type bare has no dut/m, 'a board type without functions: skipped';
+is $r->{exit}, 5, 'and where all is skipped nothing has passed';
+
 # installed below any folder, it finds what was installed with it
 my ($variant) = Bench::build() =~ m{([^/]+)$};
 {
