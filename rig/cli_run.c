@@ -562,6 +562,7 @@ int cli_run(struct cli *cli, int argc, char **argv)
 {
 	struct run_command rc = {.cli = cli, .exit_status = -1};
 	json_t *job = NULL;
+	bool waits;
 	struct err e;
 	int code, status = parse(&rc, argc, argv);
 
@@ -572,12 +573,19 @@ int cli_run(struct cli *cli, int argc, char **argv)
 	if (cli_load(cli, &e) || make_job(&rc, false, &job, &e))
 		return cli_fail(&e);
 	watch_signals(&rc);
+	waits = rc.wait_ms > 0;
 	while ((code = attempt(&rc, job, &e)) == -ERR_BUSY && rc.wait_ms > 0 && !rc.interrupts) {
 		rc.wait_ms -= wait_for_board(&rc, json_object_get(job, "boards"), rc.wait_ms);
 		rc.closed = rc.failed_to_start = false;
 		rc.exit_status = -1;
 	}
 	json_decref(job);
+	if (code == -ERR_BUSY) {
+		struct err busy = e;
+
+		err_set(&e, ERR_BUSY, "%s; %s", busy.msg,
+			waits ? "it was not free in time" : "--wait 10m waits for it");
+	}
 	if (code)
 		return rc.interrupts ? EXIT_INTERRUPTED : cli_fail(&e);
 	status = conclude(&rc);

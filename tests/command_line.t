@@ -47,6 +47,9 @@ is $exit, 0, 'a board is leased by hand';
 ($exit, $err) = shell('rig lock demo-1');
 is $exit, 4, 'a second lease finds it busy';
 like $err, qr/^rig: board demo-1 is leased by .*\n\z/, 'in one line';
+($exit, $err) = shell("rig $matrix");
+is $exit, 4, 'so does a run';
+like $err, qr/; --wait 10m waits for it\n\z/, 'which says what would help';
 is $bench->rig('unlock', 'demo-1')->{out}, "board demo-1 is safe and free\n", 'unlock says what it did';
 
 for my $command (qw(boards cancel console drivers flash lock plan power report reset run runs safe-state show unlock)) {
