@@ -124,6 +124,7 @@ check: deps-check ## install what is missing, build, run every test
 
 check-run: all $(TESTS) $(FUZZ)
 	RIG_BUILD=$(CURDIR)/$(B) CMOCKA_MESSAGE_OUTPUT=TAP \
+	LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 \
 		prove --merge -j2 --timer $(TESTS) $(FUZZ) $(TESTS_T)
 
 check-asan: deps-check ## the tests under address, undefined and leak sanitizers

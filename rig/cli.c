@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define OPEN_MS 120000 /* the keeper owns the deadlines of opening */
+#define OPEN_MS 120000                      /* the keeper owns the deadlines of opening */
 #define IMPLICIT_LEASE_MS (8 * 3600 * 1000) /* a board powered on by hand and forgotten */
 
 int cli_fail(const struct err *e)

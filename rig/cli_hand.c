@@ -413,10 +413,10 @@ static void look_interrupted(uv_signal_t *handle, int signum)
 int cli_console(struct cli *cli, int argc, char **argv)
 {
 	static const struct rpc_handlers handlers = {look_said, look_closed};
-	struct look look = {0};
+	static struct look look;
 	struct termios before, raw;
 	bool terminal = isatty(STDIN_FILENO);
-	uv_signal_t interrupt;
+	static uv_signal_t interrupt;
 	struct err e;
 	int code;
 

@@ -560,11 +560,14 @@ static long long wait_for_board(struct run_command *rc, json_t *boards, long lon
 
 int cli_run(struct cli *cli, int argc, char **argv)
 {
-	struct run_command rc = {.cli = cli, .exit_status = -1};
-	json_t *job = NULL;
+	static struct run_command rc; /* until the process ends, as all of a command */
+	static json_t *job;
 	bool waits;
 	struct err e;
-	int code, status = parse(&rc, argc, argv);
+	int code, status;
+
+	rc = (struct run_command){.cli = cli, .exit_status = -1};
+	status = parse(&rc, argc, argv);
 
 	if (status >= 0)
 		return status;
@@ -579,7 +582,6 @@ int cli_run(struct cli *cli, int argc, char **argv)
 		rc.closed = rc.failed_to_start = false;
 		rc.exit_status = -1;
 	}
-	json_decref(job);
 	if (code == -ERR_BUSY) {
 		struct err busy = e;
 
@@ -646,16 +648,19 @@ static void plan_answered(void *arg, const struct err *e, json_t *result)
 
 int cli_plan(struct cli *cli, int argc, char **argv)
 {
-	struct run_command rc = {.cli = cli, .exit_status = -1};
-	json_t *job = NULL;
+	static struct run_command rc;
+	static json_t *job;
 	struct err e;
-	int status = parse(&rc, argc, argv);
+	int status;
+
+	rc = (struct run_command){.cli = cli, .exit_status = -1};
+	status = parse(&rc, argc, argv);
 
 	if (status >= 0)
 		return status;
 	if (cli_load(cli, &e) || make_job(&rc, true, &job, &e) || start_worker(&rc, &e))
 		return cli_fail(&e);
-	rpc_request(rc.worker, "run", json_pack("{s:o}", "job", job), START_MS, plan_answered, &rc);
+	rpc_request(rc.worker, "run", json_pack("{s:O}", "job", job), START_MS, plan_answered, &rc);
 	while (!rc.closed)
 		uv_run(&cli->loop, UV_RUN_ONCE);
 	rpc_destroy(rc.worker);

@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	const struct command *command;
-	struct cli cli = {0};
+	static struct cli cli; /* what a command holds lives until the process ends */
 	char name[64];
 	int opt, status;
 
