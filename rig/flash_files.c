@@ -32,8 +32,9 @@ static int append_hex(json_t *segments, const char *path, const char *dir, struc
 		const struct hex_segment *s = &hex.segments[i];
 		char file[PATH_MAX];
 
-		if (snprintf(file, sizeof(file), "%s/%s.%zu.bin", dir, base, i) >=
-			(int)sizeof(file)) {
+		/* numbered over the whole list: two images may well have files of one name */
+		if (snprintf(file, sizeof(file), "%s/%s.%zu.bin", dir, base,
+			    json_array_size(segments)) >= (int)sizeof(file)) {
 			code = err_set(e, ERR_IO, "%s: too long a path", dir);
 			break;
 		}
