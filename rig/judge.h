@@ -14,7 +14,8 @@
  *   "cut":    null, or        power was cut during the update
  *     {"requested": CUTS, "operations": N of the uncut update,
  *      "commit": N, the operation from whose end on the new release must run; null: not known,
- *      "fired": BOOL, false: the update ended before the cut,
+ *      "fired": BOOL, false: the update ended before the cut, or, with "landed" of the first of
+ *      several cuts, the recovery before a later one,
  *      "landed": as landing_check_to_json() gives it, or null when flash was not compared}
  *   "update": {"accepted": BOOL, "error": TEXT}       what the DUT said; null when it was cut
  *   "boots":  [BOOT…]         the judged boots in order, without a probe; the last is where it

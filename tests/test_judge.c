@@ -363,6 +363,11 @@ static void finds_what_is_wrong(void **state)
 			"'version': '2.0.0'}], 'primary': {'release': '2.0.0'}, 'retry': null}",
 			"cut-missed", "the power went during the update", "a cut at 57",
 			"the update ended before it", VERDICT_INCONCLUSIVE},
+		{good_cut,
+			"{'cut': {'requested': '57,3', 'fired': false}, 'boots': [{'ready': true, "
+			"'version': '1.0.0'}], 'primary': {'release': '1.0.0'}, 'retry': null}",
+			"cut-missed", "the power went during the update", "a cut at 57,3",
+			"the recovery ended before it", VERDICT_INCONCLUSIVE},
 		{good_update, "{'boots': null, 'reboot': null}", "not-seen",
 			"the device was watched when the update was over",
 			"a boot, and the version that runs or the image in flash", "no boot",
