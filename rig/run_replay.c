@@ -37,8 +37,8 @@ json_t *run_replay(const json_t *job, const char *board, const json_t *item, con
 	const char *shown = json_string_value(json_object_get(job, "scenario_as_given"));
 	const json_t *cuts = json_object_get(options, "cuts");
 	char *text = NULL, number[32];
-	size_t len;
-	json_t *command;
+	size_t len, i;
+	json_t *command, *asked;
 	FILE *out = open_memstream(&text, &len);
 
 	if (!out)
@@ -51,6 +51,9 @@ json_t *run_replay(const json_t *job, const char *board, const json_t *item, con
 	if (json_object_get(item, "from"))
 		put_option(out, "--only", json_string_value(json_object_get(item, "key")));
 	put_option(out, "--cut", cut);
+	json_array_foreach (json_object_get(options, "cut"), i, asked)
+		if (!cut)
+			put_option(out, "--cut", json_string_value(asked));
 	if (!cut && json_is_integer(cuts) && json_integer_value(cuts) != RUN_DEFAULT_CUTS) {
 		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(cuts));
 		put_option(out, "--cuts", number);

@@ -135,6 +135,21 @@ static void a_replay_is_quoted_for_a_shell(void **state)
 	json_decref(command);
 }
 
+static void an_items_replay_asks_for_the_cuts_that_were_asked_for(void **state)
+{
+	json_t *job = json_pack("{s:s, s:{s:i, s:[s, s]}}", "scenario", "b.lua", "options", "seed",
+		7, "cut", "57", "end,3");
+	json_t *item = json_pack("{s:s, s:{}}", "key", "1.0.0:2.0.0", "from");
+	json_t *command = run_replay(job, "demo-1", item, NULL);
+
+	(void)state;
+	assert_string_equal(json_string_value(command),
+		"rig run b.lua --board demo-1 --only 1.0.0:2.0.0 --cut 57 --cut end,3 --seed 7");
+	json_decref(job);
+	json_decref(item);
+	json_decref(command);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +159,7 @@ int main(void)
 		cmocka_unit_test(without_a_manifest_transitions_are_refused_with_the_mend),
 		cmocka_unit_test(an_items_seed_follows_from_the_runs_seed_and_its_key),
 		cmocka_unit_test(a_replay_is_quoted_for_a_shell),
+		cmocka_unit_test(an_items_replay_asks_for_the_cuts_that_were_asked_for),
 	};
 
 	return cmocka_run_group_tests_name("items", tests, NULL, NULL);
