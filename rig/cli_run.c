@@ -387,7 +387,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct run_command *rc = handle->data;
 
-	if (rc->interrupts++ == 0 && rc->worker) {
+	/* a worker that does not listen is ended; its keepers make the boards safe */
+	if (rc->interrupts++ > 0 && rc->child && spawn_pid(rc->child) > 0)
+		kill(spawn_pid(rc->child), SIGKILL);
+	if (rc->interrupts == 1 && rc->worker) {
 		if (!rc->quiet)
 			fprintf(stderr, "\nstopping; the boards are made safe\n");
 		rpc_notify(rc->worker, "cancel",
@@ -453,7 +456,7 @@ static int conclude(struct run_command *rc)
 	report_write_all(rc->dir, (int)json_integer_value(json_object_get(rc->options, "tap")), &e);
 	fprintf(stderr, "rig: the worker of run %s died; its boards make themselves safe\n",
 		rc->id);
-	return EXIT_BENCH;
+	return rc->interrupts ? EXIT_INTERRUPTED : EXIT_BENCH;
 }
 
 /* One attempt. ERR_BUSY leaves nothing behind. */

@@ -9,10 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <uv.h>
 
 #define MEMORY_MAX ((size_t)256 << 20)
 #define SLICE_INSTRUCTIONS 2000000 /* after so many a script lets the loop run */
+#define LOAD_INSTRUCTIONS 200000000
+#define STUCK_S 10                   /* of the processor's time */
+#define RECORD_MAX ((size_t)1 << 20) /* bytes of one record; whoever follows takes 8 MiB a line */
 
 struct host {
 	lua_State *L;
@@ -90,6 +94,25 @@ static void count_hook(lua_State *L, lua_Debug *ar)
 		lua_yield(L, 0);
 }
 
+static void load_hook(lua_State *L, lua_Debug *ar)
+{
+	(void)ar;
+	luaL_error(L, "this does not come to an end while the scenario is loaded");
+}
+
+/*
+ * No hook reaches into one long call of a library function (a pattern that backtracks, a callback
+ * of gsub, a finalizer). Such a script is ended with its process, by SIGVTALRM; the keepers then
+ * make the boards safe. Counted is the processor's time, so that a busy or suspended host ends
+ * none.
+ */
+static void watch(bool on)
+{
+	const struct itimerval limit = {.it_value.tv_sec = on ? STUCK_S : 0};
+
+	setitimer(ITIMER_VIRTUAL, &limit, NULL);
+}
+
 /* --- what the prelude may call -------------------------------------------------------------- */
 
 static int wait_done(lua_State *L, int status, lua_KContext ctx)
@@ -143,6 +166,10 @@ static int l_record(lua_State *L)
 	json_t *fields = lua_json_get(L, 2, &e);
 	int code = -1;
 
+	if (fields && json_dumpb(fields, NULL, 0, JSON_COMPACT) > RECORD_MAX) {
+		json_decref(fields);
+		return luaL_error(L, "%s: a record of over 1 MiB", kind);
+	}
 	if (fields)
 		code = task->host->hooks.record(task->host->arg, task, kind, fields, &e);
 	if (code == 0)
@@ -361,6 +388,7 @@ struct host *host_create(const char *scenario_path, const char *config_dir, cons
 	const struct host_hooks *hooks, void *arg, struct err *e)
 {
 	struct host *host = calloc(1, sizeof(*host));
+	int loaded;
 
 	if (!host) {
 		err_set(e, ERR_NOMEM, "out of memory");
@@ -382,7 +410,12 @@ struct host *host_create(const char *scenario_path, const char *config_dir, cons
 	lua_pushcfunction(host->L, load_all);
 	lua_pushlightuserdata(host->L, host);
 	lua_pushstring(host->L, scenario_path);
-	if (lua_pcall(host->L, 2, 0, 0) != LUA_OK) {
+	lua_sethook(host->L, load_hook, LUA_MASKCOUNT, LOAD_INSTRUCTIONS);
+	watch(true);
+	loaded = lua_pcall(host->L, 2, 0, 0);
+	watch(false);
+	lua_sethook(host->L, NULL, 0, 0);
+	if (loaded != LUA_OK) {
 		/* `return rig.scenario { … }` is a tail call: no frame is left to take a line from
 		 */
 		const char *text = luaL_tolstring(host->L, -1, NULL);
@@ -413,8 +446,10 @@ void host_destroy(struct host *host)
 	while (host->tasks)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): a freed one is off the list */
 		task_free(host->tasks);
+	watch(true); /* finalizers are the script's */
 	if (host->L)
 		lua_close(host->L);
+	watch(false);
 	json_decref(host->scenario);
 	free(host->config_dir);
 	free(host->data_dir);
@@ -440,7 +475,9 @@ static void task_run(struct task *task, int nargs)
 
 	task->waiting = false;
 	task->running = true;
+	watch(true);
 	status = lua_resume(task->L, host->L, nargs, &n);
+	watch(false);
 	task->running = false;
 	if (task->dropped) {
 		task_free(task);

@@ -4,6 +4,10 @@
  * A script waits by yielding to this host and never in C: each wait is handed to the owner through
  * the hooks, and the owner resumes the task exactly once per wait. A script is stopped by dropping
  * its task, never by an error that it could catch. The state knows nothing of keepers or devices.
+ *
+ * A script that is stuck in one call of a library function, where it cannot be stopped, gets the
+ * process SIGVTALRM after 10 seconds of processor time: whoever has a host handles that or is
+ * ended.
  */
 #ifndef RIG_LUA_HOST_H
 #define RIG_LUA_HOST_H

@@ -60,8 +60,13 @@ static json_t *get_array(lua_State *L, int index, int depth, struct err *e)
 	for (lua_Integer i = 1; i <= n; i++) {
 		json_t *item;
 
-		lua_rawgeti(L, index, i);
-		item = get(L, lua_gettop(L), depth + 1, e);
+		/* how long a list with holes is, is anybody's guess, up to 2^63 */
+		if (lua_rawgeti(L, index, i) == LUA_TNIL) {
+			item = NULL;
+			err_set(e, ERR_SCRIPT, "a hole in a list");
+		} else {
+			item = get(L, lua_gettop(L), depth + 1, e);
+		}
 		lua_pop(L, 1);
 		if (!item) {
 			err_prefix(e, "[%lld]", (long long)i);

@@ -218,6 +218,18 @@ static void on_signal(uv_signal_t *handle, int signum)
 		signum == SIGINT ? "the worker got SIGINT" : "the worker got SIGTERM");
 }
 
+/* rig/lua_host.h. Nothing can be put in order from here: the keepers see that we are gone. */
+static void script_is_stuck(int signum)
+{
+	static const char text[] = "rig-worker: the scenario is stuck in a call of a library "
+				   "function, and cannot be stopped: giving up\n";
+	ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)signum;
+	(void)n;
+	_exit(3);
+}
+
 int main(int argc, char **argv)
 {
 	struct worker w = {.exit_status = 3};
@@ -229,6 +241,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGVTALRM, script_is_stuck);
 	/* every trial takes whole flashes into memory: fresh pages for them cost more than the work
 	 */
 	mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
