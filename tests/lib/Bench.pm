@@ -104,7 +104,7 @@ sub wait_for {
 	return;
 }
 
-# The processes of this bench that live: command lines that name its folder, or whose working files are there.
+# The processes of this bench that live: its folder is in the command line, the working files or the environment.
 sub processes {
 	my ($self, $program) = @_;
 	my @found;
@@ -112,8 +112,8 @@ sub processes {
 		my $exe = readlink("$p/exe") // next;
 		next unless $exe =~ m{/\Q$program\E( \(deleted\))?$};
 		my $fds = join ' ', map { readlink($_) // '' } glob "$p/fd/*";
-		my $cmd = slurp("$p/cmdline") // '';
-		push @found, $p =~ s{.*/}{}r if index("$fds $cmd", $self->{dir}) >= 0;
+		my $said = join ' ', map { slurp("$p/$_") // '' } 'cmdline', 'environ';
+		push @found, $p =~ s{.*/}{}r if index("$fds $said", $self->{dir}) >= 0;
 	}
 	return @found;
 }
