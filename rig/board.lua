@@ -37,6 +37,9 @@ local function caught(e)
 	if not is_error(e) then
 		local text = tostring(e)
 		local where, rest = text:match("^(.-:%d+): (.*)$")
+		if where and where:sub(1, 1) == "=" then
+			where = prim.where() -- raised in this file: what the scenario called is of more use
+		end
 		e = setmetatable({ code = "script", message = rest or text, where = where or "?" }, Error)
 	end
 	e.traceback = e.traceback or prim.traceback("", 2)
@@ -66,6 +69,13 @@ end
 local scenario_keys = { about = true, kinds = true, name = true, needs = true, over = true, run = true }
 local overs = { transitions = true, releases = true, boards = true, once = true }
 
+local function names_of(key, list)
+	if list ~= nil and type(list) ~= "table" then
+		error(("rig.scenario: %s: expected a list of names, got %s"):format(key, type(list)), 3)
+	end
+	return list or {}
+end
+
 function rig.scenario(s)
 	if type(s) ~= "table" then
 		error("rig.scenario: expected a table", 2)
@@ -73,6 +83,13 @@ function rig.scenario(s)
 	for key in pairs(s) do
 		if not scenario_keys[key] then
 			error(("rig.scenario: unknown key '%s'; known are about, kinds, name, needs, over, run"):format(tostring(key)), 2)
+		end
+	end
+	for _, key in ipairs { "kinds", "needs" } do
+		for i, name in ipairs(names_of(key, s[key])) do
+			if type(name) ~= "string" then
+				error(("rig.scenario: %s[%d]: expected a name, got %s"):format(key, i, type(name)), 2)
+			end
 		end
 	end
 	if type(s.name) ~= "string" or not s.name:match("^[%w%-]+$") then
@@ -105,6 +122,14 @@ function rig.parse_cuts(text)
 end
 
 -- --- devices ------------------------------------------------------------------------------------
+
+-- Nothing came in time. That is the DUT's silence only if the bench answers: else the bench's error is raised.
+local function silence(board, code, message)
+	if board:can("power") then
+		wait("power.get")
+	end
+	fail(code, message)
+end
 
 local Board = {}
 Board.__index = Board
@@ -150,7 +175,10 @@ function Console:expect(pattern, seconds)
 		self.cursor = result.next
 		return result.text, result.groups or {}, result.line
 	end
-	fail(result == "timeout" and "expect" or result, message)
+	if result == "timeout" then
+		silence(self.board, "expect", message)
+	end
+	fail(result, message)
 end
 
 -- The same; nil when it did not come in time.
@@ -212,8 +240,10 @@ function Smp:request(op, group, id, body, seconds)
 	if ok then
 		return result.body
 	end
-	-- a bench that answers is no reason for the DUT's silence
-	fail(result == "timeout" and "dut" or result, message)
+	if result == "timeout" then
+		silence(self.board, "dut", message)
+	end
+	fail(result, message)
 end
 
 function Smp:read(group, id, body, seconds)
@@ -233,7 +263,10 @@ function Smp:upload(path, options)
 	if ok then
 		return result
 	end
-	fail(result == "timeout" and "dut" or result, message)
+	if result == "timeout" then
+		silence(self.board, "dut", message)
+	end
+	fail(result, message)
 end
 
 -- --- the board ----------------------------------------------------------------------------------
@@ -438,12 +471,15 @@ function Board:observe_boot()
 	self:power_off()
 	self:power_on()
 	local ok, e = pcall(self.wait_ready, self)
-	if not ok and not (is_error(e) and blame[e.code]) then
+	if not ok and verdict_of(e) ~= "fail" then
 		error(e, 0)
 	end
 	boot.ready = ok
 	if ok then
 		ok, e = pcall(self.version, self)
+		if not ok and verdict_of(e) ~= "fail" and e.code ~= "unsupported" then
+			error(e, 0)
+		end
 		boot.version = ok and e or nil
 	end
 	if self.boot.start then
@@ -542,6 +578,26 @@ function Board:cut_during(cut, f)
 	return false
 end
 
+-- A cut in the recovery from one before, counted from the power-on. No uncut recovery was traced that flash could be
+-- compared with: where it fell is the board's own word, and what it landed on is left open.
+function Board:cut_recovery(cut)
+	local fired, event = self:cut_during(cut, function()
+		self:power_off()
+		self:power_on()
+		self:wait_ready()
+	end)
+	if fired then
+		local counted = event.op ~= "end" and event.op or nil
+		prim.record("cut", {
+			requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed, counted = counted,
+			again = self.t.again and true or nil, agreement = "unknown", latency_ns = event.latency_ns,
+			what = ("in the recovery from the cut before; %s"):format(
+				counted and "the board says operation " .. counted or "when it was over"),
+		})
+	end
+	return fired
+end
+
 -- The operations since the update was given, in a file.
 function Board:trace(name)
 	local path = self.work .. "/" .. name
@@ -611,7 +667,7 @@ function Trial:like(seen, pattern, name)
 end
 
 function Trial:skip(reason, name)
-	prim.record("point", { ok = true, name = name or "skipped", skip = tostring(reason) })
+	point(self, true, name or "skipped", { skip = tostring(reason) })
 end
 
 function Trial:note(text)
@@ -621,6 +677,9 @@ end
 function Trial:measure(name, value, unit)
 	if type(value) ~= "number" then
 		fail("script", "t:measure: expected a number, got %s", type(value))
+	end
+	if self.again then
+		return -- of the first attempt, as the verdict
 	end
 	prim.record("measure", { name = tostring(name), value = value, unit = unit })
 end
@@ -660,6 +719,15 @@ local function attempt(t, f)
 	return verdict, not ok and { code = e.code, message = e.message, where = e.where, traceback = e.traceback } or nil
 end
 
+-- Why an attempt with the verdict error ended: what it raised, or else what the judge found of the bench.
+local function as_error(t, e)
+	local first = t.findings[1] or {}
+	return setmetatable(e or {
+		code = "bench", where = "?",
+		message = ("%s: %s: %s"):format(t.key or t.item_key, first.text or "the bench failed", first.seen or "see its points"),
+	}, Error)
+end
+
 -- A failure is run once more and called deterministic or flaky; the first verdict stands.
 -- What an attempt ended with, as far as a second one must end with the same.
 local function signature(t, verdict)
@@ -670,16 +738,23 @@ local function signature(t, verdict)
 	return table.concat(names, " ")
 end
 
+-- Returns also the error that kept the second attempt from saying anything, and then no word: whoever gave the
+-- verdict raises it, because the bench is not fit for what comes next.
 local function attempt_again(t, f, first)
 	local findings, failed, verdict = t.findings, t.failed, t.verdict
 	local before = signature(t, first)
 	t.again = {}
-	local second = attempt(t, f)
+	local second, e = attempt(t, f)
 	local same = signature(t, second) == before
+	local broken = second == "error" and as_error(t, e) or nil
 	prim.record("again", {
 		verdict = second, points = t.again[1] and t.again, findings = t.findings[1] and t.findings,
+		reason = broken and broken.message,
 	})
 	t.again, t.findings, t.failed, t.verdict = nil, findings, failed, verdict
+	if broken then
+		return nil, broken
+	end
 	return same and "deterministic" or "flaky"
 end
 
@@ -688,25 +763,36 @@ function Trial:trial(key, f, cut)
 	if self.key then
 		fail("script", "t:trial inside t:trial")
 	end
+	if self.again then
+		-- the item failed before its trials; its second attempt got as far as them, and trials are not run for that
+		error(setmetatable({ code = "reached", message = "it came as far as its trials", where = "" }, Error), 0)
+	end
 	if self.options.done and self.options.done[self.item_key .. "/" .. key] then
 		return
 	end
+	local failed, earlier, findings = self.failed, self.verdict, self.findings
 	self.key = key
 	prim.record("trial-start", { key = key })
 	local verdict, e = attempt(self, f)
-	local record = { verdict = verdict, findings = self.findings[1] and self.findings, reason = e and e.message, cut = cut }
+	local broken = verdict == "error" and as_error(self, e) or nil
+	local first = verdict == "inconclusive" and self.findings[1]
+	local record = {
+		verdict = verdict, findings = self.findings[1] and self.findings, cut = cut,
+		reason = e and e.message or first and ("%s: %s"):format(first.text, first.seen) or nil,
+	}
 	if verdict == "fail" and self.options.again ~= false then
-		record.again = attempt_again(self, f, verdict)
+		record.again, broken = attempt_again(self, f, verdict)
 	end
 	prim.record("verdict", record)
 	self.key = nil
-	if verdict == "error" then
-		local first = self.findings[1] or {}
-		error(setmetatable(e or {
-			code = "bench", message = ("%s: %s: %s"):format(key, first.text, first.seen), where = "?",
-		}, Error), 0)
+	-- what the item found outside its trials is not theirs to change
+	self.failed, self.verdict, self.findings = failed, earlier, findings
+	if verdict ~= "error" then
+		self.trials[verdict] = (self.trials[verdict] or 0) + 1
 	end
-	self.trials[verdict] = (self.trials[verdict] or 0) + 1
+	if broken then
+		error(broken, 0)
+	end
 	if verdict == "fail" and self.options.fail_fast then
 		error(setmetatable({ code = "fail-fast", message = "stopped at the first failure", where = "" }, Error), 0)
 	end
@@ -714,6 +800,7 @@ function Trial:trial(key, f, cut)
 end
 
 blame["fail-fast"] = "fail"
+blame["reached"] = "pass"
 
 -- --- one item -----------------------------------------------------------------------------------
 
@@ -728,23 +815,23 @@ local function run_item(scenario, context)
 		scenario.run(t, board, context.item)
 	end
 	local verdict, e = attempt(t, body)
-	local again
+	local again, broken
 	if e and e.code == "fail-fast" then
 		e = nil
 	end
-	if e and e.code == "unsupported" and not t.failed then
+	if e and e.code == "unsupported" and not t.failed and not t.trials.fail then
 		return { verdict = "skip", skipped = e.message }
 	end
 	if next(t.trials) and verdict ~= "error" then
-		verdict = t.trials.fail and "fail" or t.trials.inconclusive and "inconclusive" or verdict
+		verdict = (t.trials.fail and "fail") or (verdict == "pass" and t.trials.inconclusive and "inconclusive") or verdict
 	elseif verdict == "fail" and context.options.again ~= false and not context.options.hold_on_fail then
 		-- from a clean flash: what fails only after another update was chained, not alone
 		prim.record("note", { text = "failed: once more from a clean flash" })
 		board.holds = nil
-		again = attempt_again(t, body, verdict)
+		again, broken = attempt_again(t, body, verdict)
 		board.holds = nil
 	end
-	return { verdict = verdict, error = e, again = again, holds = verdict == "pass" and board.holds or nil }
+	return { verdict = verdict, error = e, again = again, bench = broken, holds = verdict == "pass" and board.holds or nil }
 end
 
 return rig, run_item

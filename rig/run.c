@@ -50,6 +50,7 @@ struct station {
 	 * that start each other never let the loop poll */
 	uv_idle_t later;
 	bool answered, busy, in_wait;
+	uint64_t patient_until_ns; /* by then the keeper must have answered */
 	struct err answer_error;
 	json_t *answer;
 };
@@ -69,6 +70,7 @@ struct run {
 	size_t follower_count;
 	json_t *totals;
 	bool started, ending, finished;
+	bool failed;        /* a trial was, whatever became of its item */
 	struct err failure; /* what ended the run before its end; ERR_NONE: nothing */
 	const char *reason;
 	char text[1024];
@@ -256,7 +258,7 @@ static const char *run_verdict(const struct run *run)
 {
 	static const char *const order[] = {"fail", "error", "inconclusive"};
 
-	if (json_integer_value(json_object_get(run->totals, "fail")))
+	if (run->failed || json_integer_value(json_object_get(run->totals, "fail")))
 		return "fail";
 	if (strcmp(run->reason, "finished") != 0 && strcmp(run->reason, "fail-fast") != 0)
 		return "error";
@@ -332,11 +334,17 @@ static void run_finish(struct run *run)
 static void station_ended(struct station *st, const struct err *why)
 {
 	struct run *run = st->run;
+	const char *verdict = run_verdict(run);
 	struct err e;
 
 	if (st->ended)
 		return;
 	st->ended = true;
+	if (why && st->opened && strcmp(verdict, "fail") != 0 && strcmp(verdict, "error") != 0) {
+		run->reason = "error";
+		snprintf(run->text, sizeof(run->text), "board %s was not made safe: %.800s",
+			st->name, why->msg);
+	}
 	if (st->opened)
 		record(run, "safe", st->name, NULL,
 			json_pack("{s:b, s:s, s:s*}", "ok", why == NULL, "why", "the run ended",
@@ -456,6 +464,10 @@ static void keeper_answered(void *arg, const struct err *e, json_t *result)
 	st->answer_error.code = ERR_NONE;
 	if (e)
 		st->answer_error = *e;
+	/* a deadline that nobody kept: whatever was waited for, it is the keeper that is silent */
+	if (e && e->code == ERR_TIMEOUT && uv_hrtime() > st->patient_until_ns)
+		err_set(&st->answer_error, ERR_BENCH,
+			"board %s: its keeper does not answer: %.800s", st->name, e->msg);
 	st->answer = json_incref(result);
 	st->answered = true;
 	if (st->in_wait)
@@ -470,10 +482,13 @@ static void hook_wait(void *arg, struct task *task, const char *method, json_t *
 	json_int_t timeout_ms = json_integer_value(json_object_get(params, "timeout_ms"));
 
 	(void)arg;
+	if (st->run->ending)
+		return; /* its task was dropped already */
 	st->task = task;
 	st->in_wait = true;
 	if (timeout_ms <= 0)
 		timeout_ms = KEEPER_DEFAULT_MS;
+	st->patient_until_ns = uv_hrtime() + (uint64_t)(timeout_ms + KEEPER_GRACE_MS / 2) * 1000000;
 	rpc_request(st->keeper, method, json_incref(params), (unsigned)timeout_ms + KEEPER_GRACE_MS,
 		keeper_answered, st);
 	st->in_wait = false;
@@ -499,11 +514,11 @@ static int hook_record(
 	bool verdict = strcmp(kind, "verdict") == 0;
 	int code;
 
-	st->task = task;
 	if (run->ending) {
 		json_decref(fields);
 		return err_set(e, ERR_CANCELLED, "%s", run->text);
 	}
+	st->task = task;
 	if (strcmp(kind, "trial-start") == 0) {
 		json_decref(st->trial);
 		st->trial = json_incref(json_object_get(fields, "key"));
@@ -517,6 +532,7 @@ static int hook_record(
 		const char *word = json_string_value(json_object_get(fields, "verdict"));
 
 		count(run, "trials");
+		run->failed = run->failed || (word && strcmp(word, "fail") == 0);
 		if (word && strcmp(word, "fail") == 0)
 			json_object_set_new(fields, "replay",
 				run_replay(run->job, st->name, st->item,
@@ -536,8 +552,9 @@ static void item_over(struct station *st, json_t *outcome)
 	struct run *run = st->run;
 	const char *verdict = json_string_value(json_object_get(outcome, "verdict"));
 	const json_t *error = json_object_get(outcome, "error");
+	const json_t *bench = json_object_get(outcome, "bench"); /* a second attempt failed with */
 	const char *where = json_string_value(json_object_get(error, "where"));
-	const char *code = json_string_value(json_object_get(error, "code"));
+	const char *code = NULL;
 	const char *skipped = json_string_value(json_object_get(outcome, "skipped"));
 	json_t *fields;
 	struct err e;
@@ -553,11 +570,14 @@ static void item_over(struct station *st, json_t *outcome)
 			fields, "replay", run_replay(run->job, st->name, st->item, NULL));
 	json_decref(st->holds);
 	st->holds = json_incref(json_object_get(outcome, "holds"));
-	if (strcmp(verdict, "error") == 0) {
+	if (strcmp(verdict, "error") == 0)
+		bench = error;
+	if (bench || strcmp(verdict, "error") == 0) {
+		code = json_string_value(json_object_get(bench, "code"));
 		st->out = true; /* a bench that failed once would blame the next item */
 		if (code && strcmp(code, "script") != 0) {
 			err_set(&e, ERR_BENCH, "%s",
-				json_string_value(json_object_get(error, "message")));
+				json_string_value(json_object_get(bench, "message")));
 			record_bench_error(st, &e);
 		}
 	}
@@ -565,8 +585,8 @@ static void item_over(struct station *st, json_t *outcome)
 	if (record(run, "item-end", st->name, NULL, fields, true, &e))
 		return;
 	if (code && strcmp(code, "script") == 0)
-		run_end(run, "error", "%s: %s", where ? where : "?",
-			json_string_value(json_object_get(error, "message")));
+		run_end(run, "error", "%s: %s", json_string_value(json_object_get(bench, "where")),
+			json_string_value(json_object_get(bench, "message")));
 	else if (strcmp(verdict, "fail") == 0 && json_is_true(option(run, "fail_fast")))
 		run_end(run, "fail-fast", "stopped at the first failure");
 	else

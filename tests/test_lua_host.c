@@ -27,6 +27,8 @@ struct bench {
 	int record_code;
 	const char *fail_method, *fail_message;
 	enum err_code fail_code;
+	const char *fail_method_2; /* another, failing with fail_message too */
+	enum err_code fail_code_2;
 };
 
 static void on_wait(void *arg, struct task *task, const char *method, json_t *params)
@@ -147,6 +149,9 @@ static const char *run(struct bench *b)
 			host_continue(task);
 		} else if (b->fail_method && strcmp(method, b->fail_method) == 0) {
 			err_set(&e, b->fail_code, "%s", b->fail_message);
+			host_resume(task, &e, NULL);
+		} else if (b->fail_method_2 && strcmp(method, b->fail_method_2) == 0) {
+			err_set(&e, b->fail_code_2, "%s", b->fail_message);
 			host_resume(task, &e, NULL);
 		} else {
 			host_resume(task, NULL, answer);
@@ -361,6 +366,116 @@ static void a_failure_that_does_not_come_again_is_flaky_and_still_fails(void **s
 	assert_string_equal(json_string_value(json_object_get(verdict, "again")), "flaky");
 }
 
+static void a_bench_that_does_not_answer_is_why_nothing_came(void **state)
+{
+	struct bench *b = *state;
+
+	b->fail_method = "console.expect";
+	b->fail_code = ERR_TIMEOUT;
+	b->fail_message = "nothing came";
+	b->fail_method_2 = "power.get";
+	b->fail_code_2 = ERR_BENCH;
+	load(b, "board.can_do.power = true board.console:expect('x', 1)");
+	assert_string_equal(run(b), "error");
+	assert_string_equal(error_text(b, "code"), "bench");
+}
+
+static void a_point_that_failed_outside_a_trial_is_not_forgiven_by_a_trial_that_passes(void **state)
+{
+	struct bench *b = *state;
+
+	load(b, "t:ok(false, 'no') t:trial('a', function() t:ok(true, 'yes') end)");
+	assert_string_equal(run(b), "fail");
+}
+
+static void an_item_that_fails_before_its_trials_does_not_run_them_the_second_time(void **state)
+{
+	struct bench *b = *state;
+
+	load(b, "n = (n or 0) + 1 if n == 1 then board:fail('not ready') end\n"
+		"t:trial('a', function() end)");
+	assert_string_equal(run(b), "fail");
+	assert_string_equal(json_string_value(json_object_get(b->outcome, "again")), "flaky");
+	assert_null(last_record(b, "verdict"));
+	assert_null(last_record(b, "trial-start"));
+}
+
+static void a_bench_that_fails_in_the_second_attempt_ends_the_item(void **state)
+{
+	struct bench *b = *state;
+	const json_t *verdict;
+
+	b->fail_method = "power.get";
+	b->fail_code = ERR_BENCH;
+	b->fail_message = "relay stuck";
+	load(b, "local n = 0\n"
+		"t:trial('a', function() n = n + 1 if n > 1 then board.power:get() end t:ok(false, 'no') end)\n"
+		"t:trial('b', function() end)");
+	assert_string_equal(run(b), "error");
+	assert_string_equal(error_text(b, "message"), "relay stuck");
+	verdict = last_record(b, "verdict");
+	assert_string_equal(json_string_value(json_object_get(verdict, "verdict")), "fail");
+	assert_null(json_object_get(verdict, "again"));
+}
+
+static void a_bench_that_fails_in_the_second_attempt_of_an_item_is_told(void **state)
+{
+	struct bench *b = *state;
+
+	b->fail_method = "power.get";
+	b->fail_code = ERR_BENCH;
+	b->fail_message = "relay stuck";
+	load(b, "n = (n or 0) + 1 if n > 1 then board.power:get() end t:ok(false, 'no')");
+	assert_string_equal(run(b), "fail");
+	assert_null(json_object_get(b->outcome, "again"));
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(b->outcome, "bench"), "message")),
+		"relay stuck");
+}
+
+static void the_second_attempt_adds_no_points_and_measures(void **state)
+{
+	struct bench *b = *state;
+	const json_t *record;
+	unsigned skips = 0, measures = 0;
+	size_t i;
+
+	load(b, "t:skip('not here', 'a') t:measure('m', 1, 'B') t:ok(false, 'no')");
+	assert_string_equal(run(b), "fail");
+	json_array_foreach (b->records, i, record) {
+		skips += json_object_get(json_object_get(record, "fields"), "skip") != NULL;
+		measures +=
+			strcmp(json_string_value(json_object_get(record, "kind")), "measure") == 0;
+	}
+	assert_int_equal(skips, 1);
+	assert_int_equal(measures, 1);
+}
+
+static void a_version_that_the_bench_kept_back_is_no_observation(void **state)
+{
+	struct bench *b = *state;
+
+	b->fail_method = "transport.request";
+	b->fail_code = ERR_BENCH;
+	b->fail_message = "port gone";
+	write_file(b->board, "return { dut = { wait_ready = function() end,\n"
+			     "version = function(board) return board.smp:read(1, 0) end } }\n");
+	load(b, "board:observe_boot()");
+	assert_string_equal(run(b), "error");
+	assert_string_equal(error_text(b, "message"), "port gone");
+}
+
+static void a_list_with_holes_and_an_endless_record_are_refused(void **state)
+{
+	struct bench *b = *state;
+
+	load(b, "local list = {} for i = 0, 62 do list[1 << i] = 1 end\n"
+		"local ok, e = pcall(board.smp.read, board.smp, 1, 0, { list = list })\n"
+		"t:like(e.message, 'hole', 'holes')\n"
+		"ok, e = pcall(t.note, t, ('x'):rep(2 << 20)) t:like(e, '1 MiB', 'size')");
+	assert_string_equal(run(b), "pass");
+}
+
 static void expect_bad(struct bench *b, const char *text, const char *says)
 {
 	struct err e = {.msg = ""};
@@ -385,6 +500,11 @@ static void a_scenario_that_is_wrong_is_refused_with_file_and_line(void **state)
 		"function() end }\n",
 		"over: expected");
 	expect_bad(b, "error { 1 }\n", "table");
+	expect_bad(b,
+		"local rig = require 'rig'\nreturn rig.scenario { name = 'x', over = 'once', kinds = { 1 }, "
+		"run = function() end }\n",
+		"kinds[1]: expected a name");
+	expect_bad(b, "while true do end\n", "does not come to an end");
 }
 
 int main(void)
@@ -406,6 +526,14 @@ int main(void)
 		T(a_journal_that_cannot_be_written_stops_the_script),
 		T(a_failed_trial_is_run_again_and_called_deterministic),
 		T(a_failure_that_does_not_come_again_is_flaky_and_still_fails),
+		T(a_bench_that_does_not_answer_is_why_nothing_came),
+		T(a_point_that_failed_outside_a_trial_is_not_forgiven_by_a_trial_that_passes),
+		T(an_item_that_fails_before_its_trials_does_not_run_them_the_second_time),
+		T(a_bench_that_fails_in_the_second_attempt_ends_the_item),
+		T(a_bench_that_fails_in_the_second_attempt_of_an_item_is_told),
+		T(the_second_attempt_adds_no_points_and_measures),
+		T(a_version_that_the_bench_kept_back_is_no_observation),
+		T(a_list_with_holes_and_an_endless_record_are_refused),
 		T(a_scenario_that_is_wrong_is_refused_with_file_and_line),
 	};
 

@@ -1,0 +1,111 @@
+#!/usr/bin/perl
+# Who is to blame, and for what: exit statuses and journals of runs in which something is missing or wrong.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Bench;
+use Test::More;
+
+my $root = Bench::root();
+my $power_loss = "$root/scenarios/power_loss.lua";
+my @pair = ('--only', '1.0.0:1.1.0');
+
+sub of_kind { my ($kind, @records) = @_; return grep { $_->{kind} eq $kind } @records }
+
+# a second cut, in the recovery from the first
+{
+	my $bench = Bench->new;
+	my $r = $bench->rig('run', $power_loss, @pair, '--cut', '12000,5');
+	is $r->{exit}, 0, 'a second cut in the recovery passes' or diag $r->{out};
+	my @cuts = of_kind('cut', $bench->journal(($bench->runs)[-1]));
+	is scalar @cuts, 2, 'both cuts are journaled';
+	is $cuts[0]{landed}, 12000, 'the first with where flash shows it';
+	is $cuts[1]{counted}, 5, 'the second with the word of the board';
+	is $cuts[1]{landed}, undef, 'and without a landing that nobody saw';
+
+	# the first falls into the upload: the recovery has nothing to do, and the old release is right
+	$r = $bench->rig('run', $power_loss, @pair, '--cut', '2000,5');
+	is $r->{exit}, 5, 'a second cut that cannot be hit is inconclusive' or diag $r->{out};
+	like $r->{out}, qr/SKIP inconclusive: .*the recovery ended before it/, 'and says so';
+	unlike $r->{out}, qr/not ok/, 'and no failure of the device';
+}
+
+# a device that does not take the update at all
+{
+	my $bench = Bench->new(conf => "board \"bad\" { type = \"stubborn\", power = { driver = \"virtual\", linger_ms = 2000 },\n"
+		. "console = { driver = \"virtual\" }, probe = { driver = \"openocd\", adapter = \"virtual\" },\n"
+		. "trigger = { driver = \"virtual\" } }\n");
+	mkdir $bench->path('boards');
+	my $type = Bench::slurp("$root/boards/nrf52840dk.lua");
+	$type =~ s/dut = require "boards.smp"/dut = dut/;
+	$type =~ s/\breturn \{/local smp, dut = require "boards.smp", {}\nfor k, v in pairs(smp) do dut[k] = v end\n
+		function dut.update(board) board:fail("I do not want it") end\nreturn {/;
+	$bench->write('boards/stubborn.lua', $type);
+	for my $more ([], ['--cut', '57']) {
+		my $r = $bench->rig('run', $power_loss, @pair, '--board', 'bad', @$more);
+		is $r->{exit}, 1, "a failing update without a cut is a failure of the device @$more" or diag $r->{out}, $r->{err};
+		my @records = $bench->journal(($bench->runs)[-1]);
+		is scalar of_kind('verdict', @records), 1, 'and no cuts are counted in it';
+		is $records[-1]{reason}, 'finished', 'the run came to its end';
+	}
+}
+
+# a trial failed, and then the bench did: something is wrong with the device
+{
+	my $bench = Bench->new;
+	my $r = $bench->rig('run', $bench->write('both.lua', <<'LUA'));
+local rig = require "rig"
+return rig.scenario { name = "both", over = "once", run = function(t, board)
+	t:trial("a", function() t:ok(false, "wrong") end)
+	board.probe:command { text = "no-such-command" }
+end }
+LUA
+	is $r->{exit}, 1, 'a failure of the device counts, though the bench failed later' or diag $r->{out}, $r->{err};
+	is +($bench->journal(($bench->runs)[-1]))[-1]{verdict}, 'fail', 'in the journal too';
+}
+
+# two images whose files have one name
+{
+	my $bench = Bench->new(releases => 'releases.lua');
+	mkdir $bench->path($_) for 'boot', 'app';
+	system('arm-none-eabi-objcopy', '-I', 'binary', '-O', 'ihex', '--change-addresses', '0xc000',
+		"$root/build/firmware/1.0.0/app.bin", $bench->path('app/zephyr.hex')) == 0 or die 'objcopy';
+	$bench->write('boot/zephyr.hex', Bench::slurp("$root/build/firmware/bootloader.hex"));
+	$bench->write('releases.lua', 'return { product = "p", releases = { { version = "1.0.0", images = {'
+		. ' bootloader = "boot/zephyr.hex", application = "app/zephyr.hex" } } }, policy = { updates = "any" } }');
+	my $r = $bench->rig('run', $bench->write('hold.lua', <<'LUA'));
+local rig = require "rig"
+return rig.scenario { name = "hold", over = "releases", run = function(t, board, item) board:hold(item.release) end }
+LUA
+	is $r->{exit}, 0, 'both get to flash' or diag $r->{out}, $r->{err};
+}
+
+# a scenario that nothing in its own process can stop
+{
+	my $bench = Bench->new;
+	my $scenario = $bench->write('stuck.lua', <<'LUA');
+local rig = require "rig"
+return rig.scenario { name = "stuck", over = "once", run = function(t, board)
+	board.power:on()
+	t:note("stuck");
+	("x"):gsub(".", function() while true do end end)
+end }
+LUA
+	my $r = $bench->start('run', $scenario);
+	Bench::wait_for(20, sub { scalar of_kind('note', map { $bench->journal($_) } $bench->runs) });
+	kill INT => $r->{pid};
+	ok !Bench::wait_for(0.3, sub { !$bench->processes('rig-worker') }), 'a script stuck in a library function does not hear an interrupt';
+	kill INT => $r->{pid};
+	$bench->finish($r);
+	is $r->{exit}, 130, 'the second interrupt ends it';
+	ok Bench::wait_for(20, sub { !$bench->processes('rig-keeper') }), 'its keeper ends';
+	ok !$bench->vboard('demo-1', 'state')->{power}, 'and the board is off';
+
+	$r = $bench->rig('run', $scenario);
+	is $r->{exit}, 3, 'left alone, it is given up after a while' or diag $r->{err};
+	ok Bench::wait_for(20, sub { !$bench->processes('rig-keeper') }), 'its keeper ends';
+	ok !$bench->vboard('demo-1', 'state')->{power}, 'and the board is off';
+}
+
+done_testing;
