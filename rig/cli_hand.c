@@ -414,6 +414,7 @@ int cli_console(struct cli *cli, int argc, char **argv)
 {
 	static const struct rpc_handlers handlers = {look_said, look_closed};
 	static struct look look;
+	struct rpc *starter = NULL; /* keeps the board until a second connection looks */
 	struct termios before, raw;
 	bool terminal = isatty(STDIN_FILENO);
 	static uv_signal_t interrupt;
@@ -426,16 +427,15 @@ int cli_console(struct cli *cli, int argc, char **argv)
 		return cli_fail(&e);
 	if (keeper_client_connect(
 		    &cli->loop, cli_state_dir(cli), argv[1], &handlers, &look, &look.keeper, &e)) {
-		struct rpc *starter; /* keeps the board while a second connection looks */
-
 		if (cli_keeper(cli, argv[1], "rig console", &starter, &e) ||
 			keeper_client_connect(&cli->loop, cli_state_dir(cli), argv[1], &handlers,
 				&look, &look.keeper, &e))
 			return cli_fail(&e);
-		rpc_destroy(starter);
 	}
 	code = cli_call(
 		cli, look.keeper, "console.follow", json_pack("{s:b}", "on", 1), CALL_MS, NULL, &e);
+	/* the keeper has met the second connection: without the first it does not end yet */
+	rpc_destroy(starter);
 	if (code)
 		return finish(cli, look.keeper, code, &e);
 	uv_signal_init(&cli->loop, &interrupt);

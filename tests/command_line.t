@@ -52,6 +52,9 @@ is $exit, 4, 'so does a run';
 like $err, qr/; --wait 10m waits for it\n\z/, 'which says what would help';
 is $bench->rig('unlock', 'demo-1')->{out}, "board demo-1 is safe and free\n", 'unlock says what it did';
 
+my @left = map { (shell("{ sleep 0.1; printf '\\035'; } | rig console demo-1 >/dev/null"))[0] } 1 .. 8;
+is_deeply \@left, [(0) x 8], 'a console of a free board stays until it is left, every time';
+
 for my $command (qw(boards cancel console drivers flash lock plan power report reset run runs safe-state show unlock)) {
 	$r = $bench->rig($command, '--help');
 	ok $r->{exit} == 0 && $r->{out} =~ /^usage: rig $command\b/, "rig $command --help says how it is used";
