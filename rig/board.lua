@@ -636,6 +636,7 @@ local Trial = {}
 Trial.__index = Trial
 
 local function point(t, ok, name, fields)
+	t.checks = t.checks + 1
 	fields = fields or {}
 	fields.ok = ok and true or false
 	fields.name = tostring(name)
@@ -808,7 +809,7 @@ local function run_item(scenario, context)
 	local board
 	local t = setmetatable({
 		seed = context.seed, options = context.options, item_key = context.item.key, trials = {},
-		index = context.index or 0, work = context.work,
+		checks = 0, index = context.index or 0, work = context.work,
 	}, Trial)
 	local function body()
 		board = board or new_board(t, context)
@@ -830,6 +831,9 @@ local function run_item(scenario, context)
 		board.holds = nil
 		again, broken = attempt_again(t, body, verdict)
 		board.holds = nil
+	end
+	if verdict == "pass" and t.checks == 0 and not next(t.trials) then
+		verdict, e = "inconclusive", { code = "inconclusive", message = "nothing was checked", where = "?" }
 	end
 	return { verdict = verdict, error = e, again = again, bench = broken, holds = verdict == "pass" and board.holds or nil }
 end

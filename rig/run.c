@@ -1,13 +1,11 @@
-#include "run.h"
+#include "run_priv.h"
 
-#include "digest.h"
 #include "err.h"
 #include "items.h"
 #include "journal.h"
 #include "keeper_client.h"
 #include "lua_host.h"
 #include "rpc.h"
-#include "run_replay.h"
 #include "spawn.h"
 
 #include "../reports/report.h"
@@ -21,227 +19,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FOLLOWERS_MAX 64
 #define OPEN_MS 120000 /* the keeper owns the deadlines of opening */
 #define END_MS 30000
-/* The keeper owns the deadlines; this is how much later it is taken for dead. */
-#define KEEPER_GRACE_MS 30000
-#define KEEPER_DEFAULT_MS 300000
-
-/* A board of the run, with its keeper and the item it works on. */
-struct station {
-	struct run *run;
-	const char *name;
-	json_t *conf; /* borrowed from the job */
-	struct rpc *keeper;
-	struct spawned *child;
-	json_t *caps;
-	json_t *tool;
-	char *work;
-	json_t *items; /* borrowed */
-	size_t next;
-	json_t *item; /* the one under way; borrowed */
-	struct task *task;
-	json_t *trial; /* string, or NULL */
-	json_t *holds; /* string or NULL: what it holds by the last item's proof */
-	bool opened, open_failed, out, ended;
-	struct err open_error;
-	/* what has to wait until the loop has run: idle and not a timer, because timers of 0 ms
-	 * that start each other never let the loop poll */
-	uv_idle_t later;
-	bool answered, busy, in_wait;
-	uint64_t patient_until_ns; /* by then the keeper must have answered */
-	struct err answer_error;
-	json_t *answer;
-};
-
-struct run {
-	uv_loop_t *loop;
-	void (*ended)(void *arg, int exit_status);
-	void *arg;
-	json_t *job;
-	struct rpc_call *call; /* until it is answered */
-	struct host *host;
-	struct items items;
-	struct journal *journal;
-	struct station *stations;
-	size_t station_count, opening, closing;
-	struct rpc *followers[FOLLOWERS_MAX];
-	size_t follower_count;
-	json_t *totals;
-	bool started, ending, finished;
-	bool failed;        /* a trial was, whatever became of its item */
-	struct err failure; /* what ended the run before its end; ERR_NONE: nothing */
-	const char *reason;
-	char text[1024];
-};
 
 static const char *const total_names[] = {
 	"items", "pass", "fail", "error", "inconclusive", "skipped", "trials", "cuts"};
-
-static void run_end(struct run *run, const char *reason, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void run_fail(struct run *run, const struct err *e);
-static void station_next(struct station *st);
-
-static json_t *option(const struct run *run, const char *name)
-{
-	return json_object_get(json_object_get(run->job, "options"), name);
-}
-
-static void count(struct run *run, const char *name)
-{
-	json_object_set_new(run->totals, name,
-		json_integer(json_integer_value(json_object_get(run->totals, name)) + 1));
-}
-
-/* --- journal ------------------------------------------------------------------------------------
- */
-
-/* Tells everybody of the record just written, in the words of the journal. */
-static void tell_followers(struct run *run)
-{
-	char *params;
-
-	if (!run->follower_count ||
-		asprintf(&params, "{\"record\":%s}", journal_last(run->journal)) < 0)
-		return;
-	for (size_t i = 0; i < run->follower_count; i++)
-		rpc_notify_text(run->followers[i], "record", params);
-	free(params);
-}
-
-/* Steals fields. sync: it is on disk before anybody hears of it. A journal that cannot be written
- * ends the run. */
-static int record(struct run *run, const char *kind, const char *board, const char *trial,
-	json_t *fields, bool sync, struct err *e)
-{
-	int code;
-
-	if (!run->journal) {
-		json_decref(fields);
-		return 0;
-	}
-	code = journal_write(run->journal, kind, board, trial, fields, e);
-	if (code == 0 && sync)
-		code = journal_sync(run->journal, e);
-	if (code)
-		run_fail(run, e);
-	else
-		tell_followers(run);
-	return code;
-}
-
-void run_follow(struct run *run, struct rpc *rpc, json_int_t from)
-{
-	struct journal_reader *r;
-	json_t *old;
-	struct err e;
-	char path[PATH_MAX];
-
-	if (run->follower_count == FOLLOWERS_MAX)
-		return;
-	if (run->journal && from <= (json_int_t)journal_seq(run->journal)) {
-		snprintf(path, sizeof(path), "%s/%s",
-			json_string_value(json_object_get(run->job, "run_dir")), JOURNAL_FILE);
-		r = journal_reader_create(path, from > 0 ? (uint64_t)from : 1, &e);
-		while (r && journal_reader_next(r, &old, &e) == 1)
-			rpc_notify(rpc, "record", json_pack("{s:o}", "record", old));
-		journal_reader_destroy(r);
-	}
-	run->followers[run->follower_count++] = rpc;
-}
-
-void run_unfollow(struct run *run, struct rpc *rpc)
-{
-	for (size_t i = 0; i < run->follower_count; i++)
-		if (run->followers[i] == rpc)
-			run->followers[i] = run->followers[--run->follower_count];
-}
-
-static json_t *release_hashes(const json_t *manifest)
-{
-	json_t *copy = json_deep_copy(manifest), *release, *path;
-	const char *name;
-	size_t i;
-	struct err e;
-
-	json_array_foreach (json_object_get(copy, "releases"), i, release) {
-		json_t *images = json_object_get(release, "images"), *hashed = json_object();
-
-		json_object_foreach (images, name, path) {
-			char hex[DIGEST_HEX_SIZE];
-
-			json_object_set_new(hashed, name,
-				json_pack("{s:O, s:s?}", "path", path, "sha256",
-					digest_file(json_string_value(path), hex, &e) ? NULL
-										      : hex));
-		}
-		json_object_set_new(release, "images", hashed);
-	}
-	return copy ? copy : json_null();
-}
-
-static int record_run(struct run *run, struct err *e)
-{
-	const char *path = json_string_value(json_object_get(run->job, "scenario"));
-	json_t *boards = json_array(), *tools = json_object();
-	char hex[DIGEST_HEX_SIZE];
-	int code = digest_file(path, hex, e);
-
-	for (size_t i = 0; i < run->station_count; i++) {
-		struct station *st = &run->stations[i];
-		const char *tool = json_string_value(json_object_get(st->tool, "tool"));
-
-		json_array_append_new(boards, json_pack("{s:s, s:O, s:O}", "name", st->name, "type",
-						      json_object_get(st->conf, "type"), "devices",
-						      json_object_get(st->conf, "devices")));
-		if (tool)
-			json_object_set(tools, tool, json_object_get(st->tool, "version"));
-	}
-	if (code) {
-		json_decref(boards);
-		json_decref(tools);
-		return code;
-	}
-	code = record(run, "run", NULL, NULL,
-		json_pack("{s:i, s:O, s:O, s:O, s:o, s:o, s:{s:O, s:s, s:s}, s:O, s:O, s:o}",
-			"journal", JOURNAL_VERSION, "rig", json_object_get(run->job, "rig"), "run",
-			json_object_get(run->job, "run_id"), "bench",
-			json_object_get(run->job, "bench"), "boards", boards, "releases",
-			release_hashes(json_object_get(run->job, "manifest")), "scenario", "name",
-			json_object_get(host_scenario(run->host), "name"), "path", path, "sha256",
-			hex, "seed", option(run, "seed"), "options",
-			json_object_get(run->job, "options"), "tools", tools),
-		false, e);
-	if (code == 0)
-		code = record(run, "plan", NULL, NULL, json_incref(run->items.plan), false, e);
-	return code;
-}
-
-/*
- * What the bench failed with: "board B: probe (openocd): …" is the device and its trouble; anything
- * else is the board's.
- */
-static void record_bench_error(struct station *st, const struct err *why)
-{
-	char device[128] = "run";
-	const char *text = why->msg, *colon;
-	size_t name_len = strlen(st->name);
-	struct err e;
-
-	if (strncmp(text, "board ", 6) == 0 && strncmp(text + 6, st->name, name_len) == 0 &&
-		strncmp(text + 6 + name_len, ": ", 2) == 0) {
-		text += 8 + name_len;
-		colon = strstr(text, "): ");
-		if (colon && (size_t)(colon + 1 - text) < sizeof(device)) {
-			snprintf(device, sizeof(device), "%.*s", (int)(colon + 1 - text), text);
-			text = colon + 3;
-		}
-	}
-	record(st->run, "bench-error", st->name, json_string_value(st->trial),
-		json_pack("{s:s, s:s}", "device", device, "reason", text), false, &e);
-}
 
 /* --- ending -------------------------------------------------------------------------------------
  */
@@ -309,7 +91,7 @@ static void run_finish(struct run *run)
 		const char *verdict = run_verdict(run);
 
 		status = exit_status(run, verdict);
-		if (record(run, "end", NULL, NULL,
+		if (run_record(run, "end", NULL, NULL,
 			    json_pack("{s:s, s:s, s:s*, s:O}", "verdict", verdict, "reason",
 				    run->reason, "text", run->text[0] ? run->text : NULL, "totals",
 				    run->totals),
@@ -317,7 +99,7 @@ static void run_finish(struct run *run)
 			status = 3;
 		journal_destroy(run->journal);
 		run->journal = NULL;
-		if (report_write_all(dir, (int)json_integer_value(option(run, "tap")), &e))
+		if (report_write_all(dir, (int)json_integer_value(run_option(run, "tap")), &e))
 			fprintf(stderr, "rig-worker: %s\n", e.msg);
 		if (run->failure.code == ERR_IO)
 			status = 3;
@@ -346,7 +128,7 @@ static void station_ended(struct station *st, const struct err *why)
 			st->name, why->msg);
 	}
 	if (st->opened)
-		record(run, "safe", st->name, NULL,
+		run_record(run, "safe", st->name, NULL,
 			json_pack("{s:b, s:s, s:s*}", "ok", why == NULL, "why", "the run ended",
 				"reason", why ? why->msg : NULL),
 			false, &e);
@@ -362,7 +144,7 @@ static void keeper_ended(void *arg, const struct err *e, json_t *result)
 	station_ended(arg, e);
 }
 
-static void station_drop(struct station *st)
+void station_drop(struct station *st)
 {
 	uv_idle_stop(&st->later);
 	st->answered = st->busy = false;
@@ -377,7 +159,7 @@ static void station_drop(struct station *st)
 }
 
 /* Stops what runs, has every board made safe, then finishes. */
-static void run_end(struct run *run, const char *reason, const char *fmt, ...)
+void run_end(struct run *run, const char *reason, const char *fmt, ...)
 {
 	va_list ap;
 	struct err e;
@@ -395,8 +177,8 @@ static void run_end(struct run *run, const char *reason, const char *fmt, ...)
 
 		station_drop(st);
 		if (st->item) {
-			count(run, "error");
-			record(run, "item-end", st->name, NULL,
+			run_count(run, "error");
+			run_record(run, "item-end", st->name, NULL,
 				json_pack("{s:O, s:s, s:s}", "item",
 					json_object_get(st->item, "key"), "verdict", "error",
 					"reason", run->text),
@@ -419,253 +201,11 @@ void run_cancel(struct run *run, const char *reason, const char *text)
 	run_end(run, reason, "%s", text);
 }
 
-static void run_fail(struct run *run, const struct err *e)
+void run_fail(struct run *run, const struct err *e)
 {
 	if (run->failure.code == ERR_NONE)
 		run->failure = *e;
 	run_end(run, "error", "%s", e->msg);
-}
-
-/* --- the script's side --------------------------------------------------------------------------
- */
-
-static void give_answer(struct station *st)
-{
-	json_t *answer = st->answer;
-
-	st->answered = false;
-	st->answer = NULL;
-	host_resume(st->task, st->answer_error.code ? &st->answer_error : NULL, answer);
-	json_decref(answer);
-}
-
-static void later_now(uv_idle_t *idle)
-{
-	struct station *st = idle->data;
-
-	uv_idle_stop(idle);
-
-	if (st->answered && st->task) {
-		give_answer(st);
-	} else if (st->busy && st->task) {
-		st->busy = false;
-		host_continue(st->task);
-	} else if (!st->task) {
-		station_next(st);
-	}
-}
-
-static void keeper_answered(void *arg, const struct err *e, json_t *result)
-{
-	struct station *st = arg;
-
-	if (!st->task || st->run->ending)
-		return;
-	st->answer_error.code = ERR_NONE;
-	if (e)
-		st->answer_error = *e;
-	/* a deadline that nobody kept: whatever was waited for, it is the keeper that is silent */
-	if (e && e->code == ERR_TIMEOUT && uv_hrtime() > st->patient_until_ns)
-		err_set(&st->answer_error, ERR_BENCH,
-			"board %s: its keeper does not answer: %.800s", st->name, e->msg);
-	st->answer = json_incref(result);
-	st->answered = true;
-	if (st->in_wait)
-		uv_idle_start(&st->later, later_now);
-	else
-		give_answer(st);
-}
-
-static void hook_wait(void *arg, struct task *task, const char *method, json_t *params)
-{
-	struct station *st = host_task_owner(task);
-	json_int_t timeout_ms = json_integer_value(json_object_get(params, "timeout_ms"));
-
-	(void)arg;
-	if (st->run->ending)
-		return; /* its task was dropped already */
-	st->task = task;
-	st->in_wait = true;
-	if (timeout_ms <= 0)
-		timeout_ms = KEEPER_DEFAULT_MS;
-	st->patient_until_ns = uv_hrtime() + (uint64_t)(timeout_ms + KEEPER_GRACE_MS / 2) * 1000000;
-	rpc_request(st->keeper, method, json_incref(params), (unsigned)timeout_ms + KEEPER_GRACE_MS,
-		keeper_answered, st);
-	st->in_wait = false;
-}
-
-static void hook_busy(void *arg, struct task *task)
-{
-	struct station *st = host_task_owner(task);
-
-	(void)arg;
-	st->task = task;
-	st->busy = true;
-	uv_idle_start(&st->later, later_now);
-}
-
-/* Adds what only the run knows to a script's record. Steals fields. */
-static int hook_record(
-	void *arg, struct task *task, const char *kind, json_t *fields, struct err *e)
-{
-	struct run *run = arg;
-	struct station *st = host_task_owner(task);
-	const char *trial;
-	bool verdict = strcmp(kind, "verdict") == 0;
-	int code;
-
-	if (run->ending) {
-		json_decref(fields);
-		return err_set(e, ERR_CANCELLED, "%s", run->text);
-	}
-	st->task = task;
-	if (strcmp(kind, "trial-start") == 0) {
-		json_decref(st->trial);
-		st->trial = json_incref(json_object_get(fields, "key"));
-		json_object_del(fields, "key");
-	}
-	trial = json_string_value(st->trial);
-	if (strcmp(kind, "cut") == 0 && json_is_integer(json_object_get(fields, "landed")) &&
-		!json_object_get(fields, "again"))
-		count(run, "cuts");
-	if (verdict) {
-		const char *word = json_string_value(json_object_get(fields, "verdict"));
-
-		count(run, "trials");
-		run->failed = run->failed || (word && strcmp(word, "fail") == 0);
-		if (word && strcmp(word, "fail") == 0)
-			json_object_set_new(fields, "replay",
-				run_replay(run->job, st->name, st->item,
-					json_string_value(json_object_get(fields, "cut"))));
-		json_object_del(fields, "cut");
-	}
-	code = record(run, kind, st->name, trial, fields, verdict, e);
-	if (verdict) {
-		json_decref(st->trial);
-		st->trial = NULL;
-	}
-	return code;
-}
-
-static void item_over(struct station *st, json_t *outcome)
-{
-	struct run *run = st->run;
-	const char *verdict = json_string_value(json_object_get(outcome, "verdict"));
-	const json_t *error = json_object_get(outcome, "error");
-	const json_t *bench = json_object_get(outcome, "bench"); /* a second attempt failed with */
-	const char *where = json_string_value(json_object_get(error, "where"));
-	const char *code = NULL;
-	const char *skipped = json_string_value(json_object_get(outcome, "skipped"));
-	json_t *fields;
-	struct err e;
-
-	count(run, skipped ? "skipped" : verdict);
-	fields = json_pack("{s:O, s:s, s:s*, s:O*, s:s*, s:O*}", "item",
-		json_object_get(st->item, "key"), "verdict", skipped ? "pass" : verdict, "skipped",
-		skipped, "reason", json_object_get(error, "message"), "at",
-		where && strcmp(where, "?") != 0 ? where : NULL, "again",
-		json_object_get(outcome, "again"));
-	if (strcmp(verdict, "fail") == 0)
-		json_object_set_new(
-			fields, "replay", run_replay(run->job, st->name, st->item, NULL));
-	json_decref(st->holds);
-	st->holds = json_incref(json_object_get(outcome, "holds"));
-	if (strcmp(verdict, "error") == 0)
-		bench = error;
-	if (bench || strcmp(verdict, "error") == 0) {
-		code = json_string_value(json_object_get(bench, "code"));
-		st->out = true; /* a bench that failed once would blame the next item */
-		if (code && strcmp(code, "script") != 0) {
-			err_set(&e, ERR_BENCH, "%s",
-				json_string_value(json_object_get(bench, "message")));
-			record_bench_error(st, &e);
-		}
-	}
-	st->item = NULL;
-	if (record(run, "item-end", st->name, NULL, fields, true, &e))
-		return;
-	if (code && strcmp(code, "script") == 0)
-		run_end(run, "error", "%s: %s", json_string_value(json_object_get(bench, "where")),
-			json_string_value(json_object_get(bench, "message")));
-	else if (strcmp(verdict, "fail") == 0 && json_is_true(option(run, "fail_fast")))
-		run_end(run, "fail-fast", "stopped at the first failure");
-	else
-		uv_idle_start(&st->later, later_now);
-}
-
-static void hook_finished(void *arg, struct task *task, json_t *outcome)
-{
-	struct station *st = host_task_owner(task);
-
-	(void)arg;
-	st->task = NULL;
-	if (!st->run->ending)
-		item_over(st, outcome);
-}
-
-static const struct host_hooks hooks = {
-	.wait = hook_wait,
-	.record = hook_record,
-	.finished = hook_finished,
-	.busy = hook_busy,
-};
-
-/* --- items --------------------------------------------------------------------------------------
- */
-
-static json_t *item_context(struct station *st)
-{
-	struct run *run = st->run;
-	const char *key = json_string_value(json_object_get(st->item, "key"));
-
-	return json_pack("{s:O, s:O, s:O, s:O, s:I, s:O, s:s, s:O*, s:O*}", "board", st->conf,
-		"caps", st->caps, "item", st->item, "options", json_object_get(run->job, "options"),
-		"seed", (json_int_t)item_seed(json_integer_value(option(run, "seed")), key),
-		"index", json_object_get(st->item, "index"), "work", st->work, "holds", st->holds,
-		"releases", json_object_get(json_object_get(run->job, "manifest"), "releases"));
-}
-
-static bool all_done(const struct run *run)
-{
-	for (size_t i = 0; i < run->station_count; i++)
-		if (run->stations[i].item ||
-			(!run->stations[i].out &&
-				run->stations[i].next < json_array_size(run->stations[i].items)))
-			return false;
-	return true;
-}
-
-static void station_next(struct station *st)
-{
-	struct run *run = st->run;
-	json_t *context;
-	struct err e;
-
-	if (run->ending)
-		return;
-	if (st->out || st->next >= json_array_size(st->items)) {
-		if (all_done(run)) {
-			size_t left = 0;
-
-			for (size_t i = 0; i < run->station_count; i++)
-				left += json_array_size(run->stations[i].items) -
-					run->stations[i].next;
-			if (left)
-				run_end(run, "error", "%zu items were not run: the bench failed",
-					left);
-			else
-				run_end(run, "finished", "%s", "");
-		}
-		return;
-	}
-	st->item = json_array_get(st->items, st->next++);
-	if (record(run, "item-start", st->name, NULL,
-		    json_pack("{s:O}", "item", json_object_get(st->item, "key")), false, &e))
-		return;
-	context = item_context(st);
-	if (host_start(run->host, context, st, &e))
-		run_fail(run, &e);
-	json_decref(context);
 }
 
 /* --- boards -------------------------------------------------------------------------------------
@@ -683,7 +223,7 @@ static void run_begin(struct run *run)
 		run_fail(run, &e);
 		return;
 	}
-	if (record_run(run, &e))
+	if (run_record_start(run, &e))
 		return;
 	rpc_answer(run->call, json_pack("{s:O}", "run_dir", json_object_get(run->job, "run_dir")));
 	run->call = NULL;
@@ -695,14 +235,14 @@ static void run_begin(struct run *run)
 		st->out = true;
 		if (run->failure.code == ERR_NONE)
 			run->failure = st->open_error;
-		record_bench_error(st, &st->open_error);
+		station_record_bench_error(st, &st->open_error);
 	}
 	if (run->failure.code) {
 		run_end(run, "error", "%s", run->failure.msg);
 		return;
 	}
 	for (size_t i = 0; i < run->station_count && !run->ending; i++)
-		uv_idle_start(&run->stations[i].later, later_now);
+		uv_idle_start(&run->stations[i].later, station_later);
 }
 
 /* All keepers have answered "open". */
@@ -789,7 +329,7 @@ static void keeper_said(void *arg, struct rpc_call *call, const char *method, js
 		return;
 	}
 	if (strcmp(method, "lost") == 0)
-		record(st->run, "bench-error", st->name, json_string_value(st->trial),
+		run_record(st->run, "bench-error", st->name, json_string_value(st->trial),
 			json_pack("{s:O*, s:O*}", "device", json_object_get(params, "device"),
 				"reason", json_object_get(params, "reason")),
 			false, &e);
@@ -805,7 +345,7 @@ static void keeper_closed(void *arg, const struct err *why)
 		return;
 	}
 	st->out = true;
-	record(st->run, "bench-error", st->name, json_string_value(st->trial),
+	run_record(st->run, "bench-error", st->name, json_string_value(st->trial),
 		json_pack("{s:s, s:s}", "device", "keeper", "reason",
 			"the board's keeper ended while the run was using it"),
 		false, &e);
@@ -882,7 +422,8 @@ static int start(struct run *run, struct err *e)
 
 	if (!scenario || !data || boards == 0)
 		return err_set(e, ERR_USAGE, "a job needs scenario, data_dir and boards");
-	run->host = host_create(scenario, config_dir ? config_dir : data, data, &hooks, run, e);
+	run->host =
+		host_create(scenario, config_dir ? config_dir : data, data, &station_hooks, run, e);
 	if (!run->host)
 		return -(int)e->code;
 	code = items_init(&run->items, host_scenario(run->host),

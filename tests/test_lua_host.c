@@ -192,6 +192,15 @@ static void a_run_that_checks_nothing_wrong_passes(void **state)
 	assert_true(json_is_true(json_object_get(last_record(b, "point"), "ok")));
 }
 
+static void a_run_that_checks_nothing_is_inconclusive(void **state)
+{
+	struct bench *b = *state;
+
+	load(b, "board.power:on()");
+	assert_string_equal(run(b), "inconclusive");
+	assert_string_equal(error_text(b, "message"), "nothing was checked");
+}
+
 static void a_check_that_does_not_hold_fails_and_says_where(void **state)
 {
 	struct bench *b = *state;
@@ -512,6 +521,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(a_run_that_checks_nothing_wrong_passes),
+		T(a_run_that_checks_nothing_is_inconclusive),
 		T(a_check_that_does_not_hold_fails_and_says_where),
 		T(a_bench_failure_is_an_error_with_the_scenarios_line),
 		T(what_the_dut_does_wrong_is_a_failure),

@@ -1,0 +1,110 @@
+/*
+ * What the parts of a run share: run.c (beginning, boards, end), run_record.c (what is written down
+ * and told), run_station.c (the scenario's side of a board).
+ */
+#ifndef RIG_RUN_PRIV_H
+#define RIG_RUN_PRIV_H
+
+#include "err.h"
+#include "items.h"
+#include "run.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct host;
+struct host_hooks;
+struct journal;
+struct rpc;
+struct spawned;
+struct task;
+
+#define RUN_FOLLOWERS_MAX 64
+
+/* A board of the run, with its keeper and the item it works on. */
+struct station {
+	struct run *run;
+	const char *name;
+	json_t *conf; /* borrowed from the job */
+	struct rpc *keeper;
+	struct spawned *child;
+	json_t *caps;
+	json_t *tool;
+	char *work;
+	json_t *items; /* borrowed */
+	size_t next;
+	json_t *item; /* the one under way; borrowed */
+	struct task *task;
+	json_t *trial; /* string, or NULL */
+	json_t *holds; /* string or NULL: what it holds by the last item's proof */
+	bool opened, open_failed, out, ended;
+	struct err open_error;
+	/* what has to wait until the loop has run: idle and not a timer, because timers of 0 ms
+	 * that start each other never let the loop poll */
+	uv_idle_t later;
+	bool answered, busy, in_wait;
+	uint64_t patient_until_ns; /* by then the keeper must have answered */
+	struct err answer_error;
+	json_t *answer;
+};
+
+struct run {
+	uv_loop_t *loop;
+	void (*ended)(void *arg, int exit_status);
+	void *arg;
+	json_t *job;
+	struct rpc_call *call; /* until it is answered */
+	struct host *host;
+	struct items items;
+	struct journal *journal;
+	struct station *stations;
+	size_t station_count, opening, closing;
+	struct rpc *followers[RUN_FOLLOWERS_MAX];
+	size_t follower_count;
+	json_t *totals;
+	bool started, ending, finished;
+	bool failed;        /* a trial was, whatever became of its item */
+	struct err failure; /* what ended the run before its end; ERR_NONE: nothing */
+	const char *reason;
+	char text[1024];
+};
+
+/* An option of the job, borrowed, or NULL. */
+json_t *run_option(const struct run *run, const char *name);
+
+/* Adds one to a total. */
+void run_count(struct run *run, const char *name);
+
+/*
+ * Writes a record and tells the followers. Steals fields. sync: it is on disk before anybody hears
+ * of it. A journal that cannot be written fails the run.
+ */
+int run_record(struct run *run, const char *kind, const char *board, const char *trial,
+	json_t *fields, bool sync, struct err *e);
+
+/* The first two records: the run and its plan. */
+int run_record_start(struct run *run, struct err *e);
+
+/* What the bench failed with; "board B: probe (openocd): …" names the device. */
+void station_record_bench_error(struct station *st, const struct err *why);
+
+/* Stops what runs, has every board made safe, then finishes. Does nothing when that is under way.
+ */
+void run_end(struct run *run, const char *reason, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The same with reason "error"; *e is what the run's owner is told when there was no journal yet.
+ */
+void run_fail(struct run *run, const struct err *e);
+
+/* Stops the station's script where it waits. */
+void station_drop(struct station *st);
+
+/* What the station does next, from the loop: goes on with its script, or takes its next item. */
+void station_later(uv_idle_t *idle);
+
+/* How the scenario reaches the stations. */
+extern const struct host_hooks station_hooks;
+
+#endif

@@ -1,0 +1,257 @@
+#include "run_priv.h"
+
+#include "journal.h"
+#include "lua_host.h"
+#include "rpc.h"
+#include "run_replay.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The keeper owns the deadlines; this is how much later it is taken for dead. */
+#define KEEPER_GRACE_MS 30000
+#define KEEPER_DEFAULT_MS 300000
+
+static void station_next(struct station *st);
+
+/* --- the script's side --------------------------------------------------------------------------
+ */
+
+static void give_answer(struct station *st)
+{
+	json_t *answer = st->answer;
+
+	st->answered = false;
+	st->answer = NULL;
+	host_resume(st->task, st->answer_error.code ? &st->answer_error : NULL, answer);
+	json_decref(answer);
+}
+
+void station_later(uv_idle_t *idle)
+{
+	struct station *st = idle->data;
+
+	uv_idle_stop(idle);
+
+	if (st->answered && st->task) {
+		give_answer(st);
+	} else if (st->busy && st->task) {
+		st->busy = false;
+		host_continue(st->task);
+	} else if (!st->task) {
+		station_next(st);
+	}
+}
+
+static void keeper_answered(void *arg, const struct err *e, json_t *result)
+{
+	struct station *st = arg;
+
+	if (!st->task || st->run->ending)
+		return;
+	st->answer_error.code = ERR_NONE;
+	if (e)
+		st->answer_error = *e;
+	/* a deadline that nobody kept: whatever was waited for, it is the keeper that is silent */
+	if (e && e->code == ERR_TIMEOUT && uv_hrtime() > st->patient_until_ns)
+		err_set(&st->answer_error, ERR_BENCH,
+			"board %s: its keeper does not answer: %.800s", st->name, e->msg);
+	st->answer = json_incref(result);
+	st->answered = true;
+	if (st->in_wait)
+		uv_idle_start(&st->later, station_later);
+	else
+		give_answer(st);
+}
+
+static void hook_wait(void *arg, struct task *task, const char *method, json_t *params)
+{
+	struct station *st = host_task_owner(task);
+	json_int_t timeout_ms = json_integer_value(json_object_get(params, "timeout_ms"));
+
+	(void)arg;
+	if (st->run->ending)
+		return; /* its task was dropped already */
+	st->task = task;
+	st->in_wait = true;
+	if (timeout_ms <= 0)
+		timeout_ms = KEEPER_DEFAULT_MS;
+	st->patient_until_ns = uv_hrtime() + (uint64_t)(timeout_ms + KEEPER_GRACE_MS / 2) * 1000000;
+	rpc_request(st->keeper, method, json_incref(params), (unsigned)timeout_ms + KEEPER_GRACE_MS,
+		keeper_answered, st);
+	st->in_wait = false;
+}
+
+static void hook_busy(void *arg, struct task *task)
+{
+	struct station *st = host_task_owner(task);
+
+	(void)arg;
+	st->task = task;
+	st->busy = true;
+	uv_idle_start(&st->later, station_later);
+}
+
+/* Adds what only the run knows to a script's record. Steals fields. */
+static int hook_record(
+	void *arg, struct task *task, const char *kind, json_t *fields, struct err *e)
+{
+	struct run *run = arg;
+	struct station *st = host_task_owner(task);
+	const char *trial;
+	bool verdict = strcmp(kind, "verdict") == 0;
+	int code;
+
+	if (run->ending) {
+		json_decref(fields);
+		return err_set(e, ERR_CANCELLED, "%s", run->text);
+	}
+	st->task = task;
+	if (strcmp(kind, "trial-start") == 0) {
+		json_decref(st->trial);
+		st->trial = json_incref(json_object_get(fields, "key"));
+		json_object_del(fields, "key");
+	}
+	trial = json_string_value(st->trial);
+	if (strcmp(kind, "cut") == 0 && json_is_integer(json_object_get(fields, "landed")) &&
+		!json_object_get(fields, "again"))
+		run_count(run, "cuts");
+	if (verdict) {
+		const char *word = json_string_value(json_object_get(fields, "verdict"));
+
+		run_count(run, "trials");
+		run->failed = run->failed || (word && strcmp(word, "fail") == 0);
+		if (word && strcmp(word, "fail") == 0)
+			json_object_set_new(fields, "replay",
+				run_replay(run->job, st->name, st->item,
+					json_string_value(json_object_get(fields, "cut"))));
+		json_object_del(fields, "cut");
+	}
+	code = run_record(run, kind, st->name, trial, fields, verdict, e);
+	if (verdict) {
+		json_decref(st->trial);
+		st->trial = NULL;
+	}
+	return code;
+}
+
+static void item_over(struct station *st, json_t *outcome)
+{
+	struct run *run = st->run;
+	const char *verdict = json_string_value(json_object_get(outcome, "verdict"));
+	const json_t *error = json_object_get(outcome, "error");
+	const json_t *bench = json_object_get(outcome, "bench"); /* a second attempt failed with */
+	const char *where = json_string_value(json_object_get(error, "where"));
+	const char *code = NULL;
+	const char *skipped = json_string_value(json_object_get(outcome, "skipped"));
+	json_t *fields;
+	struct err e;
+
+	run_count(run, skipped ? "skipped" : verdict);
+	fields = json_pack("{s:O, s:s, s:s*, s:O*, s:s*, s:O*}", "item",
+		json_object_get(st->item, "key"), "verdict", skipped ? "pass" : verdict, "skipped",
+		skipped, "reason", json_object_get(error, "message"), "at",
+		where && strcmp(where, "?") != 0 ? where : NULL, "again",
+		json_object_get(outcome, "again"));
+	if (strcmp(verdict, "fail") == 0)
+		json_object_set_new(
+			fields, "replay", run_replay(run->job, st->name, st->item, NULL));
+	json_decref(st->holds);
+	st->holds = json_incref(json_object_get(outcome, "holds"));
+	if (strcmp(verdict, "error") == 0)
+		bench = error;
+	if (bench || strcmp(verdict, "error") == 0) {
+		code = json_string_value(json_object_get(bench, "code"));
+		st->out = true; /* a bench that failed once would blame the next item */
+		if (code && strcmp(code, "script") != 0) {
+			err_set(&e, ERR_BENCH, "%s",
+				json_string_value(json_object_get(bench, "message")));
+			station_record_bench_error(st, &e);
+		}
+	}
+	st->item = NULL;
+	if (run_record(run, "item-end", st->name, NULL, fields, true, &e))
+		return;
+	if (code && strcmp(code, "script") == 0)
+		run_end(run, "error", "%s: %s", json_string_value(json_object_get(bench, "where")),
+			json_string_value(json_object_get(bench, "message")));
+	else if (strcmp(verdict, "fail") == 0 && json_is_true(run_option(run, "fail_fast")))
+		run_end(run, "fail-fast", "stopped at the first failure");
+	else
+		uv_idle_start(&st->later, station_later);
+}
+
+static void hook_finished(void *arg, struct task *task, json_t *outcome)
+{
+	struct station *st = host_task_owner(task);
+
+	(void)arg;
+	st->task = NULL;
+	if (!st->run->ending)
+		item_over(st, outcome);
+}
+
+const struct host_hooks station_hooks = {
+	.wait = hook_wait,
+	.record = hook_record,
+	.finished = hook_finished,
+	.busy = hook_busy,
+};
+
+/* --- items --------------------------------------------------------------------------------------
+ */
+
+static json_t *item_context(struct station *st)
+{
+	struct run *run = st->run;
+	const char *key = json_string_value(json_object_get(st->item, "key"));
+
+	return json_pack("{s:O, s:O, s:O, s:O, s:I, s:O, s:s, s:O*, s:O*}", "board", st->conf,
+		"caps", st->caps, "item", st->item, "options", json_object_get(run->job, "options"),
+		"seed", (json_int_t)item_seed(json_integer_value(run_option(run, "seed")), key),
+		"index", json_object_get(st->item, "index"), "work", st->work, "holds", st->holds,
+		"releases", json_object_get(json_object_get(run->job, "manifest"), "releases"));
+}
+
+static bool all_done(const struct run *run)
+{
+	for (size_t i = 0; i < run->station_count; i++)
+		if (run->stations[i].item ||
+			(!run->stations[i].out &&
+				run->stations[i].next < json_array_size(run->stations[i].items)))
+			return false;
+	return true;
+}
+
+static void station_next(struct station *st)
+{
+	struct run *run = st->run;
+	json_t *context;
+	struct err e;
+
+	if (run->ending)
+		return;
+	if (st->out || st->next >= json_array_size(st->items)) {
+		if (all_done(run)) {
+			size_t left = 0;
+
+			for (size_t i = 0; i < run->station_count; i++)
+				left += json_array_size(run->stations[i].items) -
+					run->stations[i].next;
+			if (left)
+				run_end(run, "error", "%zu items were not run: the bench failed",
+					left);
+			else
+				run_end(run, "finished", "%s", "");
+		}
+		return;
+	}
+	st->item = json_array_get(st->items, st->next++);
+	if (run_record(run, "item-start", st->name, NULL,
+		    json_pack("{s:O}", "item", json_object_get(st->item, "key")), false, &e))
+		return;
+	context = item_context(st);
+	if (host_start(run->host, context, st, &e))
+		run_fail(run, &e);
+	json_decref(context);
+}
