@@ -378,12 +378,15 @@ static void session_stopped(void *arg)
 	struct openocd *oc = arg;
 
 	oc->state = DOWN;
+	if (oc->closing) {
+		uv_close((uv_handle_t *)&oc->closer, free_closed);
+		return;
+	}
 	/* with the reset line still to be freed, that job comes first */
 	if (!oc->jobs || oc->jobs->serial > oc->safe_serial)
 		finish_safe(oc);
-	if (oc->closing)
-		uv_close((uv_handle_t *)&oc->closer, free_closed);
-	else
+	if (!oc->closing) /* who waited for the board to be safe may well close the device at once
+			   */
 		jobs_start(oc);
 }
 

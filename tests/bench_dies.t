@@ -61,7 +61,10 @@ my $waits = sub { $_[0]{kind} eq 'note' };
 {
 	my $bench = Bench->new;
 	my $r = strike($bench, sub { $_[0]{kind} eq 'cut' }, 'vboard', 'KILL', $power_loss, '--only', '1.0.0:1.1.0', '--cuts', 500);
-	is_an_error_of_the_bench($bench, $r, 'a port that goes away in the middle of cuts');
+	my @records = is_an_error_of_the_bench($bench, $r, 'a port that goes away in the middle of cuts');
+	my ($safe) = grep { $_->{kind} eq 'safe' } @records;
+	ok $safe->{ok}, 'a board without its process is off, and its keeper lives to say so' or diag explain $safe;
+	like $bench->rig('boards')->{out}, qr/demo-1 +\S+ +free/, 'and leaves it free';
 }
 {
 	my $bench = Bench->new;
