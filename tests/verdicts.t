@@ -76,7 +76,10 @@ LUA
 		. ' bootloader = "boot/zephyr.hex", application = "app/zephyr.hex" } } }, policy = { updates = "any" } }');
 	my $r = $bench->rig('run', $bench->write('hold.lua', <<'LUA'));
 local rig = require "rig"
-return rig.scenario { name = "hold", over = "releases", run = function(t, board, item) board:hold(item.release) end }
+return rig.scenario { name = "hold", over = "releases", run = function(t, board, item)
+	board:hold(item.release)
+	t:ok(board:image_intact("primary", item.release), "the application is in its place")
+end }
 LUA
 	is $r->{exit}, 0, 'both get to flash' or diag $r->{out}, $r->{err};
 }
