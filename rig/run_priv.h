@@ -46,6 +46,7 @@ struct station {
 	bool answered, busy, in_wait;
 	uint64_t patient_until_ns; /* by then the keeper must have answered */
 	struct err answer_error;
+	struct err passed_over; /* what the bench failed with in this item, caught or not */
 	json_t *answer;
 };
 

@@ -43,6 +43,11 @@ void station_later(uv_idle_t *idle)
 	}
 }
 
+static bool of_the_bench(enum err_code code)
+{
+	return code == ERR_BENCH || code == ERR_IO || code == ERR_GONE || code == ERR_PROTOCOL;
+}
+
 static void keeper_answered(void *arg, const struct err *e, json_t *result)
 {
 	struct station *st = arg;
@@ -56,6 +61,8 @@ static void keeper_answered(void *arg, const struct err *e, json_t *result)
 	if (e && e->code == ERR_TIMEOUT && uv_hrtime() > st->patient_until_ns)
 		err_set(&st->answer_error, ERR_BENCH,
 			"board %s: its keeper does not answer: %.800s", st->name, e->msg);
+	if (st->passed_over.code == ERR_NONE && of_the_bench(st->answer_error.code))
+		st->passed_over = st->answer_error;
 	st->answer = json_incref(result);
 	st->answered = true;
 	if (st->in_wait)
@@ -119,6 +126,12 @@ static int hook_record(
 	if (verdict) {
 		const char *word = json_string_value(json_object_get(fields, "verdict"));
 
+		/* a script may catch what the bench failed with; it may not pass over it */
+		if (word && strcmp(word, "pass") == 0 && st->passed_over.code) {
+			json_object_set_new(fields, "verdict", json_string("error"));
+			json_object_set_new(fields, "reason", json_string(st->passed_over.msg));
+			word = "error";
+		}
 		run_count(run, "trials");
 		run->failed = run->failed || (word && strcmp(word, "fail") == 0);
 		if (word && strcmp(word, "fail") == 0)
@@ -187,8 +200,21 @@ static void hook_finished(void *arg, struct task *task, json_t *outcome)
 
 	(void)arg;
 	st->task = NULL;
-	if (!st->run->ending)
-		item_over(st, outcome);
+	if (st->run->ending)
+		return;
+	if (st->passed_over.code && !json_object_get(outcome, "bench")) {
+		const char *verdict = json_string_value(json_object_get(outcome, "verdict"));
+		json_t *why = json_pack("{s:s, s:s}", "code", err_name(st->passed_over.code),
+			"message", st->passed_over.msg);
+
+		if (strcmp(verdict, "pass") == 0 || strcmp(verdict, "inconclusive") == 0) {
+			json_object_set_new(outcome, "verdict", json_string("error"));
+			json_object_set(outcome, "error", why);
+			json_object_del(outcome, "holds");
+		}
+		json_object_set_new(outcome, "bench", why);
+	}
+	item_over(st, outcome);
 }
 
 const struct host_hooks station_hooks = {
@@ -247,6 +273,7 @@ static void station_next(struct station *st)
 		return;
 	}
 	st->item = json_array_get(st->items, st->next++);
+	st->passed_over.code = ERR_NONE;
 	if (run_record(run, "item-start", st->name, NULL,
 		    json_pack("{s:O}", "item", json_object_get(st->item, "key")), false, &e))
 		return;

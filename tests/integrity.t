@@ -53,6 +53,22 @@ LUA
 $r = $bench->rig('run', $scenario);
 is $r->{exit}, 0, 'stale output satisfies nothing' or diag $r->{out}, $r->{err};
 
+# a script may catch what the bench failed with, but it does not pass over it
+$scenario = $bench->write('passes_over.lua', <<'LUA');
+local rig = require "rig"
+return rig.scenario {
+	name = "passes-over", over = "once", needs = { "probe" },
+	run = function(t, board)
+		board:hold(board.releases[1])
+		local ok, e = pcall(board.probe.read, board.probe, { address = 0, size = 4, path = "/no/such/folder/x" })
+		t:ok(not ok and e.code ~= "dut", "the read fails, and not by the device")
+	end,
+}
+LUA
+$r = $bench->rig('run', $scenario);
+is $r->{exit}, 3, 'a bench error that a script caught is an error all the same' or diag $r->{out}, $r->{err};
+like $r->{out}, qr/^Bail out!/m, 'and the report says so';
+
 # a scenario that is stuck without waiting can be interrupted, and the board is made safe
 $scenario = $bench->write('stuck.lua', <<'LUA');
 local rig = require "rig"
