@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define RETRY_MS 10
+#define REPLACE_MAX 500 /* five seconds of retries: it is ending */
 #define POWER_ON "{\"on\":true}"
 #define POWER_OFF "{\"on\":false}"
 #define DISARM "{\"op\":null}"
@@ -60,7 +61,8 @@ struct virtual
 	char in[16384];
 	char lost[256];
 	bool closing;
-	unsigned handles; /* that are still to be closed */
+	unsigned replaced; /* times that another board's process was sent away */
+	unsigned handles;  /* that are still to be closed */
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -345,10 +347,38 @@ static void opened(struct virtual *v, const struct err *e)
 	op_on_cancel(op, NULL, NULL);
 	if (e)
 		op_fail(op, e);
-	else if (is(v, "power"))
-		ask(v, "pace", json_pack("{s:s}", "mode", v->pace), op, NULL);
 	else
 		op_done(op, NULL);
+}
+
+static void attempt(uv_timer_t *timer);
+
+/* A process that was started as another board ends at our word, if it is off; then one of ours is
+ * started. */
+static void taken(void *arg, const struct err *e, json_t *answer)
+{
+	struct virtual *v = arg;
+
+	(void)answer;
+	if (!v->opening)
+		return;
+	if (e && e->code == ERR_GONE && v->replaced++ < REPLACE_MAX)
+		uv_timer_start(&v->retry, attempt, RETRY_MS, 0);
+	else
+		opened(v, e);
+}
+
+/* Connected: the first instance of a board sees to it that the process is the one it asks for. */
+static void connected(struct virtual *v)
+{
+	v->lost[0] = '\0';
+	if (is(v, "power"))
+		rpc_request(v->control, "take",
+			json_pack(
+				"{s:s, s:I, s:s}", "soc", v->soc, "seed", v->seed, "pace", v->pace),
+			0, taken, v);
+	else
+		opened(v, NULL);
 }
 
 static void child_exited(void *arg, int64_t status, int signal)
@@ -421,7 +451,10 @@ static void attempt(uv_timer_t *timer)
 
 	if (connect_control(v, &e) == 0) {
 		code = is(v, "console") ? connect_uart(v, &e) : 0;
-		opened(v, code ? &e : NULL);
+		if (code)
+			opened(v, &e);
+		else
+			connected(v);
 		return;
 	}
 	if (v->child && v->child_ended && v->child_status != EXIT_BUSY) {

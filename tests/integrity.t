@@ -88,4 +88,13 @@ $bench->finish($run);
 is $run->{exit}, 130, 'it can be interrupted' or diag $run->{err};
 ok !$bench->vboard('demo-1', 'state')->{power}, 'and its board is off';
 
+# a process that was started with other options is not taken for the board that rig.conf describes
+is $bench->rig('power', 'demo-1', 'off')->{exit}, 0, 'the board is off';
+is $bench->vboard('demo-1', 'state')->{seed}, 1, 'its process has the seed of rig.conf';
+my $conf = Bench::slurp($bench->path('rig.conf'));
+$bench->write('rig.conf', $conf =~ s/driver = "virtual", linger_ms/driver = "virtual", seed = 7, linger_ms/r);
+is $bench->rig('power', 'demo-1', 'on')->{exit}, 0, 'with another seed it comes on';
+is $bench->vboard('demo-1', 'state')->{seed}, 7, 'as a process of its own';
+is $bench->rig('power', 'demo-1', 'off')->{exit}, 0, 'and goes off';
+
 done_testing;
