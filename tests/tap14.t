@@ -22,19 +22,7 @@ sub give_up {
 	if ($ENV{CI}) {
 		ok(0, 'the independent TAP 14 parser is there');
 		diag("tap-parser from npm is needed in CI: $why");
-		
-# what a user gets: a whole run, live
-my $bench = Bench->new;
-my $run = $bench->rig('run', 'upgrade-matrix', '--only', '1.0.0:*', '--tap', '14');
-is($run->{exit}, 0, 'a run passes') or diag($run->{err});
-my ($live, $status) = parse($bench->write('live.tap', $run->{out}));
-my $seen = look($live);
-is($status, 0, 'and the parser agrees');
-is($seen->{version}, 14, 'that it is TAP 14');
-is_deeply([$seen->{extra}, $seen->{errors}], [[], []], 'without a foreign line or an error');
-is(scalar @{ $seen->{children} }, 3, 'with a subtest for each transition');
-
-done_testing();
+		done_testing();
 	} else {
 		plan(skip_all => $why);
 	}
