@@ -759,7 +759,8 @@ local function attempt_again(t, f, first)
 	return same and "deterministic" or "flaky"
 end
 
--- One trial of an item: the unit that is resumed and replayed. cut is its cut in the grammar of --cut, if it has one.
+-- One trial of an item: the unit that is reported, run again when it fails, and replayed. cut is its cut in the
+-- grammar of --cut, if it has one.
 function Trial:trial(key, f, cut)
 	if self.key then
 		fail("script", "t:trial inside t:trial")
@@ -767,9 +768,6 @@ function Trial:trial(key, f, cut)
 	if self.again then
 		-- the item failed before its trials; its second attempt got as far as them, and trials are not run for that
 		error(setmetatable({ code = "reached", message = "it came as far as its trials", where = "" }, Error), 0)
-	end
-	if self.options.done and self.options.done[self.item_key .. "/" .. key] then
-		return
 	end
 	local failed, earlier, findings = self.failed, self.verdict, self.findings
 	self.key = key
@@ -781,7 +779,7 @@ function Trial:trial(key, f, cut)
 		verdict = verdict, findings = self.findings[1] and self.findings, cut = cut,
 		reason = e and e.message or first and ("%s: %s"):format(first.text, first.seen) or nil,
 	}
-	if verdict == "fail" and self.options.again ~= false then
+	if verdict == "fail" then
 		record.again, broken = attempt_again(self, f, verdict)
 	end
 	prim.record("verdict", record)
@@ -825,7 +823,7 @@ local function run_item(scenario, context)
 	end
 	if next(t.trials) and verdict ~= "error" then
 		verdict = (t.trials.fail and "fail") or (verdict == "pass" and t.trials.inconclusive and "inconclusive") or verdict
-	elseif verdict == "fail" and context.options.again ~= false and not context.options.hold_on_fail then
+	elseif verdict == "fail" then
 		-- from a clean flash: what fails only after another update was chained, not alone
 		prim.record("note", { text = "failed: once more from a clean flash" })
 		board.holds = nil

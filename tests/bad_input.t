@@ -72,8 +72,10 @@ SKIP: {
 	my $full = Bench->new;
 	my $mnt = $full->path('runs');
 	mkdir $mnt;
-	skip 'needs the right to mount a small file system', 4
-		if system("mount -t tmpfs -o size=400k tmpfs $mnt 2>/dev/null") != 0;
+	my $mounted = system("mount -t tmpfs -o size=400k tmpfs $mnt 2>/dev/null") == 0;
+	# CI has the right: there it is no excuse
+	ok $mounted, 'a small file system can be mounted' if $ENV{CI};
+	skip 'needs the right to mount a small file system', 4 if !$mounted;
 	# flash of the virtual board lives elsewhere; only the journal's disk is small
 	mkdir $full->path('boards');
 	symlink $full->path('boards'), "$mnt/.boards";
