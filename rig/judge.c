@@ -26,6 +26,8 @@ static const struct shape cut_shape[] = {
 	{"requested", SHAPE_TEXT, true, NULL},
 	{"operations", SHAPE_NUMBER, false, NULL},
 	{"commit", SHAPE_NUMBER, false, NULL},
+	{"new_at", SHAPE_NUMBER, false, NULL},
+	{"old_at", SHAPE_NUMBER, false, NULL},
 	{"fired", SHAPE_FLAG, false, NULL},
 	{"landed", SHAPE_TABLE, false, NULL},
 	SHAPE_END,
@@ -84,6 +86,29 @@ static const struct shape retry_shape[] = {
 	{"user_data", SHAPE_TABLE, false, data_shape},
 	SHAPE_END,
 };
+static const struct shape later_shape[] = {
+	{"to", SHAPE_TEXT, true, NULL},
+	{"accepted", SHAPE_FLAG, true, NULL},
+	{"error", SHAPE_TEXT, false, NULL},
+	{"boot", SHAPE_TABLE, false, boot_shape},
+	{"primary", SHAPE_TABLE, false, flash_shape},
+	{"user_data", SHAPE_TABLE, false, data_shape},
+	SHAPE_END,
+};
+static const struct shape write_shape[] = {
+	{"op", SHAPE_NUMBER, true, NULL},
+	{"address", SHAPE_NUMBER, true, NULL},
+	{"kind", SHAPE_TEXT, false, NULL},
+	SHAPE_END,
+};
+static const struct shape writes_shape[] = {
+	{"outside", SHAPE_LIST, true, write_shape},
+	{"unerased", SHAPE_LIST, true, write_shape},
+	{"outside_total", SHAPE_NUMBER, false, NULL},
+	{"unerased_total", SHAPE_NUMBER, false, NULL},
+	{"checked", SHAPE_NUMBER, true, NULL},
+	SHAPE_END,
+};
 static const struct shape observations_shape[] = {
 	{"from", SHAPE_TEXT, true, NULL},
 	{"to", SHAPE_TEXT, true, NULL},
@@ -99,6 +124,9 @@ static const struct shape observations_shape[] = {
 	{"status", SHAPE_TABLE, false, status_shape},
 	{"reboot", SHAPE_TABLE, false, reboot_shape},
 	{"retry", SHAPE_TABLE, false, retry_shape},
+	{"fallback", SHAPE_TABLE, false, flash_shape},
+	{"later", SHAPE_TABLE, false, later_shape},
+	{"writes", SHAPE_TABLE, false, writes_shape},
 	SHAPE_END,
 };
 
@@ -149,7 +177,8 @@ static json_t *reject(const char *text)
 
 json_t *judge(const json_t *observations)
 {
-	static const char *const expectations[] = {"upgrade", "upgrade-via", "downgrade", "refuse"};
+	static const char *const expectations[] = {
+		"upgrade", "upgrade-via", "downgrade", "refuse", "revert"};
 	char wrong[JUDGE_TEXT_MAX];
 	const char *expect;
 	struct judge_trial t;

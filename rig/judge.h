@@ -7,13 +7,18 @@
  *
  *   "from":   VERSION         the release the board held, proven
  *   "to":     VERSION         the release of the update
- *   "expect": "upgrade" | "upgrade-via" | "downgrade" | "refuse"      (plan.h)
+ *   "expect": "upgrade" | "upgrade-via" | "downgrade" | "refuse" | "revert"     (plan.h)
+ *                             revert: "to" must give itself up, and "from" runs at the end
  *   "path":   [VERSION…]      upgrade-via: the releases gone through; the last is "to"
  *   "limits": {"ready_within_ms": N, "max_resets": N}
  *   "bench":  TEXT            the bench failed: the one finding is then bench-error
  *   "cut":    null, or        power was cut during the update
  *     {"requested": CUTS, "operations": N of the uncut update,
  *      "commit": N, the operation from whose end on the new release must run; null: not known,
+ *      "new_at": N, "old_at": N, what other cuts of this transition have shown so far, or null: the
+ *      fewest operations after which one ended with the new release, and the most after which one
+ *      ended with the old. The whole operations done ("landed".done) count, and for new_at an
+ *      operation that was torn counts as done: whether it took effect cannot be told,
  *      "fired": BOOL, false: the update ended before the cut, or, with "landed" of the first of
  *      several cuts, the recovery before a later one,
  *      "landed": as landing_check_to_json() gives it, or null when flash was not compared}
@@ -24,9 +29,17 @@
  *   "user_data": {"ok": BOOL, "seen": TEXT}           after the last boot
  *   "status": {"slots": [{"slot": N, "version": V, "hash": HEX, "active", "confirmed", "pending",
  *              "permanent", "bootable": BOOL}…]}      what the DUT reports, after the last boot
+ *   "fallback": FLASH         the second slot, read back with "primary"; "status" says whether
+ *                             it matters
  *   "reboot": {"boot": BOOT, "primary": FLASH, "user_data": {…}}      one more clean reboot
  *   "retry":  {"accepted": BOOL, "error": TEXT, "boot": BOOT, "primary": FLASH, "user_data": {…}}
  *                             the same update given again, with no help
+ *   "later":  {"to": V, "accepted", "error", "boot", "primary", "user_data"}
+ *                             an update to a later release, after the retry
+ *   "writes": {"outside": [{"op": N, "address": A, "kind": TEXT}…], "unerased": [{"op": N,
+ *              "address": A}…], "outside_total": N, "unerased_total": N, "checked": N}
+ *                             the operations that broke a rule, the first of them when there are
+ *                             more than are listed, and how many were looked at (flash_rules.h)
  *
  *   BOOT:  {"ready": BOOL, "resets": N, "ms": N, "version": V or null}
  *   FLASH: {"release": VERSION that stands there byte for byte, or null,

@@ -93,7 +93,7 @@ static enum side side_of(const struct judge_trial *t)
 	const json_t *cut = judge_get(t->all, "cut"), *landed = judge_get(cut, "landed");
 	json_int_t commit, done;
 
-	if (t->refuse)
+	if (t->refuse || t->revert)
 		return SIDE_OLD;
 	if (!t->cut)
 		return SIDE_NEW;
@@ -170,7 +170,8 @@ enum judge_outcome judge_not_refused(const struct judge_trial *t, struct judge_c
 
 enum judge_outcome judge_downgraded(const struct judge_trial *t, struct judge_claim *c)
 {
-	if (!t->runs || t->downgrade || t->bad[JUDGE_NOT_REFUSED])
+	/* of a release that is to give itself up, not-reverted says all that runs instead */
+	if (!t->runs || t->downgrade || t->revert || t->bad[JUDGE_NOT_REFUSED])
 		return JUDGE_SKIP;
 	judge_say(c->what, "runs nothing older than %.100s", t->from);
 	judge_say(c->expected, "%.100s or later", t->from);
@@ -195,7 +196,7 @@ enum judge_outcome judge_update_failed(const struct judge_trial *t, struct judge
 
 enum judge_outcome judge_wrong_version(const struct judge_trial *t, struct judge_claim *c)
 {
-	if (!t->runs || t->bad[JUDGE_DOWNGRADED] || t->bad[JUDGE_NOT_REFUSED])
+	if (!t->runs || t->revert || t->bad[JUDGE_DOWNGRADED] || t->bad[JUDGE_NOT_REFUSED])
 		return JUDGE_SKIP;
 	if (t->bad[JUDGE_UPDATE_FAILED] && judge_same(t->runs, t->from))
 		return JUDGE_SKIP;
@@ -203,6 +204,30 @@ enum judge_outcome judge_wrong_version(const struct judge_trial *t, struct judge
 	judge_say(c->what, "%s %.400s", t->refuse ? "still runs" : "runs", c->expected);
 	judge_say(c->seen, "runs %.100s", t->runs);
 	return may_run(t, t->runs) ? JUDGE_OK : JUDGE_BAD;
+}
+
+/* Whether it runs the new release only on trial, and another reboot brought the old one back. */
+static bool goes_back_by_reboot(const struct judge_trial *t)
+{
+	const json_t *boot = judge_get(judge_get(t->all, "reboot"), "boot");
+
+	return judge_same(t->runs, t->to) && judge_on_trial(t) &&
+	       judge_same(judge_text(boot, "version"), t->from);
+}
+
+enum judge_outcome judge_not_reverted(const struct judge_trial *t, struct judge_claim *c)
+{
+	const char *flash = judge_text(judge_get(t->all, "primary"), "release");
+	const char *ended = t->runs ? t->runs : flash;
+
+	if (!t->revert || !ended || t->bad[JUDGE_BRICKED] || t->bad[JUDGE_BOOT_LOOP])
+		return JUDGE_SKIP;
+	if (t->bad[JUDGE_UPDATE_FAILED] && judge_same(ended, t->from))
+		return JUDGE_SKIP; /* never taken, so nothing was given up */
+	judge_say(c->what, "%.100s gives itself up", t->to);
+	judge_say(c->expected, "%.100s at the end", t->from);
+	judge_say(c->seen, "%s %.100s", t->runs ? "runs" : "flash holds", ended);
+	return judge_same(ended, t->from) || goes_back_by_reboot(t) ? JUDGE_OK : JUDGE_BAD;
 }
 
 enum judge_outcome judge_false_version(const struct judge_trial *t, struct judge_claim *c)
@@ -215,6 +240,56 @@ enum judge_outcome judge_false_version(const struct judge_trial *t, struct judge
 	judge_say(c->expected, "%.100s, by the bytes in flash", flash);
 	judge_say(c->seen, "reports %.100s", t->runs);
 	return judge_same(t->runs, flash) ? JUDGE_OK : JUDGE_BAD;
+}
+
+/* --- where it commits ------------------------------------------------------------------------ */
+
+/* Whether this is one cut of a direct update, its place and what it ended with beyond doubt. */
+static bool can_witness(const struct judge_trial *t)
+{
+	static const enum judge_finding doubts[] = {JUDGE_CUT_SKEWED, JUDGE_CUT_UNPLACED,
+		JUDGE_MIXED_IMAGE, JUDGE_IMAGE_DAMAGED, JUDGE_DOWNGRADED, JUDGE_WRONG_VERSION,
+		JUDGE_FALSE_VERSION};
+	const json_t *cut = judge_get(t->all, "cut");
+	const char *expect = judge_text(t->all, "expect");
+
+	for (size_t i = 0; i < sizeof(doubts) / sizeof(*doubts); i++)
+		if (t->bad[doubts[i]])
+			return false;
+	return t->cut && (judge_same(expect, "upgrade") || judge_same(expect, "downgrade")) &&
+	       judge_get(judge_get(cut, "landed"), "done") &&
+	       !strchr(judge_text(cut, "requested"), ',');
+}
+
+static const char *plural(json_int_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+/*
+ * If the new release rules from the end of operation c on, a cut after d operations that ended with
+ * it shows that c is at most d, and one that ended with the old one that c is more than d. Of a
+ * torn operation d + 1 neither is known: it may have counted as done.
+ */
+enum judge_outcome judge_commit_not_monotone(const struct judge_trial *t, struct judge_claim *c)
+{
+	const json_t *cut = judge_get(t->all, "cut"), *landed = judge_get(cut, "landed");
+	json_int_t done = judge_number(landed, "done"), witness;
+	bool torn = judge_is_true(landed, "torn"), old = judge_same(t->runs, t->from);
+	const char *field = old ? "new_at" : "old_at", *other = old ? t->to : t->from;
+
+	if (!can_witness(t) || (!old && !judge_same(t->runs, t->to)) || !judge_get(cut, field))
+		return JUDGE_SKIP;
+	witness = judge_number(cut, field);
+	judge_say(c->what, "the update takes effect at one point of its operations");
+	judge_say(c->expected,
+		"%.100s: a cut after %" JSON_INTEGER_FORMAT " operation%s had ended with %.100s",
+		other, witness, plural(witness), other);
+	judge_say(c->seen, "runs %.100s after a cut after %" JSON_INTEGER_FORMAT " operation%s%s",
+		t->runs, done, plural(done), torn ? " and part of the next" : "");
+	if (old)
+		return witness <= done ? JUDGE_BAD : JUDGE_OK;
+	return witness >= done + torn ? JUDGE_BAD : JUDGE_OK;
 }
 
 /* --- what it says of itself ------------------------------------------------------------------ */

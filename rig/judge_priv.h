@@ -1,7 +1,7 @@
 /*
  * Inside the judge: the table of findings, a trial as it is read, and a claim in words. judge.c has
  * the shape of observations and the whole; judge_trial.c reads; judge_bench.c, judge_device.c and
- * judge_after.c have the findings, by what they are about.
+ * judge_after.c have the findings, by what they are about; judge_writes.c those about operations.
  */
 #ifndef RIG_JUDGE_PRIV_H
 #define RIG_JUDGE_PRIV_H
@@ -31,12 +31,18 @@
 	X(DOWNGRADED, downgraded, "downgraded", VERDICT_FAIL)                                      \
 	X(UPDATE_FAILED, update_failed, "update-failed", VERDICT_FAIL)                             \
 	X(WRONG_VERSION, wrong_version, "wrong-version", VERDICT_FAIL)                             \
+	X(NOT_REVERTED, not_reverted, "not-reverted", VERDICT_FAIL)                                \
 	X(FALSE_VERSION, false_version, "false-version", VERDICT_FAIL)                             \
+	X(COMMIT_NOT_MONOTONE, commit_not_monotone, "commit-not-monotone", VERDICT_FAIL)           \
 	X(ILLEGAL_STATE, illegal_state, "illegal-state", VERDICT_FAIL)                             \
+	X(FALLBACK_LOST, fallback_lost, "fallback-lost", VERDICT_FAIL)                             \
 	X(DATA_LOST, data_lost, "data-lost", VERDICT_FAIL)                                         \
 	X(LATE_REVERT, late_revert, "late-revert", VERDICT_FAIL)                                   \
 	X(UNSTABLE, unstable, "unstable", VERDICT_FAIL)                                            \
-	X(RETRY_FAILS, retry_fails, "retry-fails", VERDICT_FAIL)
+	X(RETRY_FAILS, retry_fails, "retry-fails", VERDICT_FAIL)                                   \
+	X(LATER_FAILS, later_fails, "later-fails", VERDICT_FAIL)                                   \
+	X(WROTE_OUTSIDE, wrote_outside, "wrote-outside", VERDICT_FAIL)                             \
+	X(PROGRAMMED_UNERASED, programmed_unerased, "programmed-unerased", VERDICT_FAIL)
 
 enum judge_finding {
 #define X(constant, function, name, verdict) JUDGE_##constant,
@@ -49,11 +55,11 @@ enum judge_finding {
 struct judge_trial {
 	const json_t *all;
 	const char *from, *to;
-	bool refuse, downgrade;
-	bool cut;                      /* the power went during the update */
-	const json_t *last;            /* the boot in which the device came to rest, or NULL */
-	const char *runs;              /* the version it runs then, or NULL */
-	bool bad[JUDGE_FINDING_COUNT]; /* of the findings before this one: it did not hold */
+	bool refuse, downgrade, revert; /* what is expected */
+	bool cut;                       /* the power went during the update */
+	const json_t *last;             /* the boot in which the device came to rest, or NULL */
+	const char *runs;               /* the version it runs then, or NULL */
+	bool bad[JUDGE_FINDING_COUNT];  /* of the findings before this one: it did not hold */
 };
 
 /* All three are filled in whatever the outcome; what counts is seen to by judge(). */

@@ -61,6 +61,7 @@ void judge_trial_read(struct judge_trial *t, const json_t *observations)
 		.to = judge_text(observations, "to"),
 		.refuse = judge_same(expect, "refuse"),
 		.downgrade = judge_same(expect, "downgrade"),
+		.revert = judge_same(expect, "revert"),
 		/* of several cuts a later one may have been missed: the power went all the same */
 		.cut = cut && (!judge_is_false(cut, "fired") || judge_get(cut, "landed"))};
 	if (json_array_size(boots))

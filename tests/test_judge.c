@@ -1,7 +1,8 @@
 #include "rig/err.h"
 #include "rig/file.h"
-#include "rig/judge.h"
 #include "rig/shape.h"
+
+#include "judge_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,90 +13,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-/* JSON with single quotes for double ones. */
-static json_t *json_of(const char *text)
-{
-	char *copy = strdup(text);
-	json_error_t bad;
-	json_t *json;
-
-	assert_non_null(copy);
-	for (char *c = copy; *c; c++)
-		if (*c == '\'')
-			*c = '"';
-	json = json_loads(copy, JSON_DECODE_ANY, &bad);
-	if (!json)
-		fail_msg("%s: %s", copy, bad.text);
-	free(copy);
-	return json;
-}
-
-/* An update that went well, with everything observed. */
-static const char good_update[] =
-	"{'from': '1.0.0', 'to': '2.0.0', 'expect': 'upgrade',"
-	" 'limits': {'ready_within_ms': 10000, 'max_resets': 3},"
-	" 'update': {'accepted': true},"
-	" 'boots': [{'ready': true, 'resets': 1, 'ms': 120, 'version': '2.0.0'}],"
-	" 'primary': {'release': '2.0.0', 'mixed': false, 'version': '2.0.0', 'hash': 'aa'},"
-	" 'user_data': {'ok': true},"
-	" 'status': {'slots': [{'slot': 0, 'version': '2.0.0', 'hash': 'aa', 'active': true,"
-	"  'confirmed': true, 'pending': false, 'permanent': false, 'bootable': true},"
-	"  {'slot': 1, 'version': '1.0.0', 'hash': 'bb', 'active': false, 'confirmed': false}]},"
-	" 'reboot': {'boot': {'ready': true, 'resets': 0, 'ms': 90, 'version': '2.0.0'},"
-	"  'primary': {'release': '2.0.0'}, 'user_data': {'ok': true}}}";
-
-/* The same update cut at operation 57 of 100, and given again afterwards. */
-static const char good_cut[] =
-	"{'from': '1.0.0', 'to': '2.0.0', 'expect': 'upgrade',"
-	" 'limits': {'ready_within_ms': 10000, 'max_resets': 3},"
-	" 'cut': {'requested': '57', 'operations': 100, 'commit': null, 'fired': true,"
-	"  'landed': {'agreement': 'agrees', 'skew': 0, 'done': 56, 'torn': false, 'cut': '57',"
-	"   'as_requested': true, 'text': 'all is well'}},"
-	" 'update': null,"
-	" 'boots': [{'ready': true, 'resets': 0, 'ms': 120, 'version': '1.0.0'}],"
-	" 'primary': {'release': '1.0.0'},"
-	" 'user_data': {'ok': true},"
-	" 'retry': {'accepted': true, 'boot': {'ready': true, 'resets': 1, 'version': '2.0.0'},"
-	"  'primary': {'release': '2.0.0'}, 'user_data': {'ok': true}}}";
-
-/* A downgrade that the device refused. */
-static const char good_refusal[] =
-	"{'from': '2.0.0', 'to': '1.0.0', 'expect': 'refuse',"
-	" 'limits': {'max_resets': 3},"
-	" 'update': {'accepted': false, 'error': 'image version too low'},"
-	" 'boots': [{'ready': true, 'resets': 0, 'version': '2.0.0'}],"
-	" 'primary': {'release': '2.0.0'}, 'user_data': {'ok': true}}";
-
-/* The observations with fields replaced, those of tables within too. */
-static json_t *observed(const char *base, const char *change)
-{
-	json_t *json = json_of(base), *patch = json_of(change);
-
-	assert_int_equal(json_object_update_recursive(json, patch), 0);
-	json_decref(patch);
-	return json;
-}
-
-static json_t *judged(const char *base, const char *change)
-{
-	json_t *observations = observed(base, change), *findings = judge(observations);
-
-	assert_non_null(findings);
-	json_decref(observations);
-	return findings;
-}
-
-static const json_t *find(const json_t *findings, const char *name)
-{
-	json_t *finding;
-	size_t i;
-
-	json_array_foreach (findings, i, finding)
-		if (strcmp(json_string_value(json_object_get(finding, "name")), name) == 0)
-			return finding;
-	return NULL;
-}
 
 static void assert_all_hold(const char *base, const char *change)
 {
@@ -137,6 +54,23 @@ static void claims_all_that_was_observed_and_nothing_else(void **state)
 		{good_refusal, "{}",
 			"boot-loop bricked mixed-image image-damaged not-refused downgraded "
 			"wrong-version false-version data-lost "},
+		{good_revert, "{}",
+			"boot-loop bricked mixed-image image-damaged update-failed not-reverted "
+			"false-version data-lost unstable retry-fails later-fails "},
+		{good_on_trial, "{}",
+			"boot-loop bricked mixed-image image-damaged downgraded update-failed "
+			"wrong-version false-version illegal-state fallback-lost wrote-outside "
+			"programmed-unerased "},
+		/* of no operation at all nothing is known, and no cut is no witness */
+		{good_on_trial, "{'status': null, 'writes': {'checked': 0}}",
+			"boot-loop bricked mixed-image image-damaged downgraded update-failed "
+			"wrong-version false-version "},
+		{good_cut, "{'cut': {'new_at': 57}, 'retry': null, 'user_data': null}",
+			"cut-skewed boot-loop bricked mixed-image image-damaged downgraded "
+			"wrong-version false-version commit-not-monotone "},
+		{good_cut, "{'cut': {'old_at': 99}, 'retry': null, 'user_data': null}",
+			"cut-skewed boot-loop bricked mixed-image image-damaged downgraded "
+			"wrong-version false-version "},
 	};
 
 	(void)state;
@@ -153,6 +87,8 @@ static void claims_all_that_was_observed_and_nothing_else(void **state)
 		assert_all_hold(cases[i].base, cases[i].change);
 	}
 }
+
+#define RUNS_NEW "'boots': [{'ready': true, 'version': '2.0.0'}], 'primary': {'release': '2.0.0'}"
 
 static void holds_where_it_should(void **state)
 {
@@ -192,6 +128,35 @@ static void holds_where_it_should(void **state)
 		{good_update, "{'boots': [{'ready': true}], 'reboot': null, 'status': null}"},
 		/* an empty Lua table is a list */
 		{good_update, "{'path': {}}"},
+		{good_on_trial, "{'writes': {'outside': {}, 'unerased': {}}}"},
+		/* of a commit between operations 57 and 58 all the neighbours may say so */
+		{good_cut, "{'cut': {'new_at': 57, 'old_at': 99}}"},
+		{good_cut, "{'cut': {'new_at': 57, 'landed': {'torn': true}}}"},
+		{good_cut, "{'cut': {'old_at': 55}, " RUNS_NEW "}"},
+		{good_cut, "{'cut': {'old_at': 56, 'landed': {'torn': true}}, " RUNS_NEW "}"},
+		/* where a cut in the recovery counts from, and what it ends with on the way, differ
+		 */
+		{good_cut, "{'cut': {'new_at': 3, 'requested': '57,5'}}"},
+		{good_cut, "{'cut': {'new_at': 3}, 'expect': 'upgrade-via', 'path': ['1.5.0', "
+			   "'2.0.0']}"},
+		/* a cut that leaves the old release before the bad one ever ran */
+		{good_revert, "{'update': null, 'cut': {'requested': '57', 'fired': true}}"},
+		/* where the release comes up on trial, it is the next reboot that goes back */
+		{good_revert,
+			"{'boots': [{'ready': true, 'version': '1.2.1'}], 'primary': null, "
+			"'status': {'slots': [{'slot': 0, 'active': true, 'confirmed': false}]}}"},
+		/* gone back, it has no fallback any more */
+		{good_on_trial, "{'fallback': {'release': '2.0.0'}, 'reboot': {'boot': {'ready': "
+				"true, 'version': '1.0.0'}}}"},
+		/* confirmed, it needs none */
+		{good_on_trial, "{'fallback': {'release': null}, 'status': {'slots': [{'slot': 0, "
+				"'active': true, 'confirmed': true}]}}"},
+		{good_on_trial, "{'fallback': {'release': '1.5.0'}, 'expect': 'upgrade-via', "
+				"'path': ['1.5.0', '2.0.0']}"},
+		/* after a refusal, another update */
+		{good_refusal,
+			"{'later': {'to': '3.0.0', 'accepted': true, 'boot': {'ready': true, "
+			"'version': '3.0.0'}}}"},
 	};
 
 	(void)state;
@@ -348,6 +313,123 @@ static void finds_what_is_wrong(void **state)
 		{good_cut, "{'retry': {'primary': {'release': null, 'mixed': true}}}",
 			"retry-fails", "takes the same update again", "runs 2.0.0",
 			"parts of several releases", VERDICT_FAIL},
+		{good_cut, "{'cut': {'new_at': 56}}", "commit-not-monotone",
+			"the update takes effect at one point of its operations",
+			"2.0.0: a cut after 56 operations had ended with 2.0.0",
+			"runs 1.0.0 after a cut after 56 operations", VERDICT_FAIL},
+		{good_cut, "{'cut': {'new_at': 1, 'landed': {'torn': true}}}",
+			"commit-not-monotone",
+			"the update takes effect at one point of its operations",
+			"2.0.0: a cut after 1 operation had ended with 2.0.0",
+			"runs 1.0.0 after a cut after 56 operations and part of the next",
+			VERDICT_FAIL},
+		{good_cut, "{'cut': {'old_at': 56}, " RUNS_NEW "}", "commit-not-monotone",
+			"the update takes effect at one point of its operations",
+			"1.0.0: a cut after 56 operations had ended with 1.0.0",
+			"runs 2.0.0 after a cut after 56 operations", VERDICT_FAIL},
+		{good_cut,
+			"{'cut': {'old_at': 57, 'landed': {'torn': true}}, 'expect': 'downgrade', "
+			"'from': '3.0.0', " RUNS_NEW "}",
+			"commit-not-monotone",
+			"the update takes effect at one point of its operations",
+			"3.0.0: a cut after 57 operations had ended with 3.0.0",
+			"runs 2.0.0 after a cut after 56 operations and part of the next",
+			VERDICT_FAIL},
+		{good_revert,
+			"{'boots': [{'ready': true, 'version': '1.2.1'}], 'primary': {'release': "
+			"'1.2.1'}, 'reboot': {'boot': {'version': '1.2.1'}}}",
+			"not-reverted", "1.2.1 gives itself up", "1.0.0 at the end", "runs 1.2.1",
+			VERDICT_FAIL},
+		{good_revert,
+			"{'boots': [{'ready': true, 'version': '1.2.1'}], 'primary': {'release': "
+			"'1.2.1'}}",
+			"not-reverted", "1.2.1 gives itself up", "1.0.0 at the end", "runs 1.2.1",
+			VERDICT_FAIL},
+		{good_revert,
+			"{'boots': [{'ready': true, 'version': '0.9.0'}], 'primary': {'release': "
+			"'0.9.0'}, 'reboot': null}",
+			"not-reverted", "1.2.1 gives itself up", "1.0.0 at the end", "runs 0.9.0",
+			VERDICT_FAIL},
+		{good_revert,
+			"{'boots': [{'ready': true}], 'primary': {'release': '1.2.1'}, 'reboot': "
+			"null}",
+			"not-reverted", "1.2.1 gives itself up", "1.0.0 at the end",
+			"flash holds 1.2.1", VERDICT_FAIL},
+		{good_revert,
+			"{'update': null, 'cut': {'requested': '57', 'fired': true}, 'boots': "
+			"[{'ready': true, 'version': '1.2.1'}], 'primary': null, 'reboot': null}",
+			"not-reverted", "1.2.1 gives itself up", "1.0.0 at the end", "runs 1.2.1",
+			VERDICT_FAIL},
+		{good_revert, "{'update': {'accepted': false, 'error': 'no space'}}",
+			"update-failed", "takes the update to 1.2.1", "accepted", "no space",
+			VERDICT_FAIL},
+		{good_revert, "{'reboot': {'boot': {'version': '1.2.1'}}}", "unstable",
+			"another reboot changes nothing", "1.0.0, and the same image in flash",
+			"runs 1.2.1", VERDICT_FAIL},
+		{good_revert,
+			"{'boots': [{'ready': false, 'resets': 0}], 'primary': {'release': "
+			"'1.2.1'}}",
+			"bricked", "boots without help", "ready within 10000 ms",
+			"not ready after 0 resets", VERDICT_FAIL},
+		{good_revert,
+			"{'retry': {'accepted': false, 'error': 'slot busy', 'boot': null}, "
+			"'later': null}",
+			"retry-fails", "takes the same update again",
+			"accepted, and 1.0.0 at the end", "slot busy", VERDICT_FAIL},
+		{good_revert,
+			"{'retry': {'boot': {'version': '1.2.1'}, 'primary': {'release': '1.2.1'}}}",
+			"retry-fails", "takes the same update again",
+			"accepted, and 1.0.0 at the end", "runs 1.2.1", VERDICT_FAIL},
+		{good_on_trial, "{'fallback': {'release': '2.0.0'}}", "fallback-lost",
+			"1.0.0 is kept whole while 2.0.0 is on trial",
+			"the image of 1.0.0 in the second slot", "the image of 2.0.0",
+			VERDICT_FAIL},
+		{good_on_trial,
+			"{'fallback': {'release': null, 'version': '1.0.0', 'detail': 'differs "
+			"from 0x80000 on'}, 'boots': [{'ready': true}]}",
+			"fallback-lost", "1.0.0 is kept whole while 2.0.0 is on trial",
+			"the image of 1.0.0 in the second slot",
+			"no release's image, header of 1.0.0: differs from 0x80000 on",
+			VERDICT_FAIL},
+		{good_on_trial,
+			"{'fallback': {'release': '1.0.0'}, 'expect': 'upgrade-via', 'path': "
+			"['1.5.0', '2.0.0']}",
+			"fallback-lost", "1.5.0 is kept whole while 2.0.0 is on trial",
+			"the image of 1.5.0 in the second slot", "the image of 1.0.0",
+			VERDICT_FAIL},
+		{good_revert, "{'later': {'accepted': false, 'error': 'busy', 'boot': null}}",
+			"later-fails", "takes a later update to 2.0.0", "runs 2.0.0", "busy",
+			VERDICT_FAIL},
+		{good_revert, "{'later': {'boot': {'ready': false, 'version': null}}}",
+			"later-fails", "takes a later update to 2.0.0", "runs 2.0.0", "not ready",
+			VERDICT_FAIL},
+		{good_revert, "{'later': {'boot': {'version': '1.0.0'}}}", "later-fails",
+			"takes a later update to 2.0.0", "runs 2.0.0", "runs 1.0.0", VERDICT_FAIL},
+		{good_revert, "{'later': {'primary': {'release': null, 'mixed': true}}}",
+			"later-fails", "takes a later update to 2.0.0", "runs 2.0.0",
+			"parts of several releases", VERDICT_FAIL},
+		{good_revert, "{'later': {'user_data': {'ok': false, 'seen': 'gone'}}}",
+			"data-lost", "user data survived", "what was written before the update",
+			"after a later update: gone", VERDICT_FAIL},
+		{good_on_trial,
+			"{'writes': {'outside': [{'op': 57, 'address': 4096, 'kind': 'erase'}]}}",
+			"wrote-outside", "writes only where an update may",
+			"every operation within the regions that the board type permits",
+			"operation 57: erase at 0x00001000", VERDICT_FAIL},
+		{good_on_trial,
+			"{'writes': {'outside': [{'op': 57, 'address': 4096, 'kind': 'erase'}, "
+			"{'op': 58, 'address': 4096, 'kind': 'program'}], 'outside_total': 1025}}",
+			"wrote-outside", "writes only where an update may",
+			"every operation within the regions that the board type permits",
+			"1025 operations, the first is operation 57: erase at 0x00001000",
+			VERDICT_FAIL},
+		{good_on_trial, "{'writes': {'unerased': [{'op': 9, 'address': 49152}]}}",
+			"programmed-unerased", "erases before it programs",
+			"no bit programmed to 1 where flash holds 0", "operation 9 at 0x0000c000",
+			VERDICT_FAIL},
+		{good_on_trial, "{'writes': {'unerased_total': 2}}", "programmed-unerased",
+			"erases before it programs", "no bit programmed to 1 where flash holds 0",
+			"2 operations, the first is not listed", VERDICT_FAIL},
 		{good_cut,
 			"{'cut': {'landed': {'agreement': 'skewed', 'skew': 1, 'text': 'one "
 			"late'}}}",
@@ -417,6 +499,122 @@ static void finds_what_is_wrong(void **state)
 	assert_null(judge_finding_name(SIZE_MAX, NULL));
 }
 
+static void what_follows_from_another_finding_is_not_found_as_well(void **state)
+{
+	static const struct {
+		const char *base, *change, *name; /* the one that does not hold */
+	} cases[] = {
+		{good_cut,
+			"{'boots': [{'ready': false}], 'retry': {'accepted': false, 'error': 'no "
+			"answer', 'boot': null}, 'later': {'to': '3.0.0', 'accepted': false}}",
+			"bricked"},
+		{good_cut,
+			"{'boots': [{'ready': false, 'resets': 9}], 'retry': {'accepted': false}}",
+			"boot-loop"},
+		{good_cut,
+			"{'reboot': {'boot': {'ready': false}}, 'retry': {'accepted': false, "
+			"'boot': null}, 'later': {'to': '3.0.0', 'accepted': false}}",
+			"unstable"},
+		{good_cut,
+			"{'retry': {'accepted': false, 'boot': null}, 'later': {'to': '3.0.0', "
+			"'accepted': false}}",
+			"retry-fails"},
+		{good_revert,
+			"{'update': {'accepted': false}, 'retry': {'accepted': false}, 'later': "
+			"{'accepted': false}}",
+			"update-failed"},
+		{good_revert,
+			"{'boots': [{'ready': true, 'version': '1.2.1'}], 'primary': {'release': "
+			"'1.2.1'}, 'reboot': null, 'retry': {'accepted': false}}",
+			"not-reverted"},
+		/* a place or an end that is in doubt is no witness */
+		{good_cut, "{'cut': {'new_at': 3, 'commit': 3}}", "wrong-version"},
+		{good_cut, "{'cut': {'new_at': 3}, 'primary': {'release': '2.0.0'}}",
+			"false-version"},
+		{good_cut, "{'cut': {'new_at': 3}, 'primary': {'release': null, 'mixed': true}}",
+			"mixed-image"},
+		{good_cut, "{'cut': {'new_at': 3, 'landed': {'agreement': 'skewed'}}}",
+			"cut-skewed"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *findings = judged(cases[i].base, cases[i].change), *finding;
+		size_t k;
+
+		json_array_foreach (findings, k, finding) {
+			const char *name = json_string_value(json_object_get(finding, "name"));
+			bool ok = json_is_true(json_object_get(finding, "ok"));
+
+			if (ok == (strcmp(name, cases[i].name) == 0))
+				fail_msg("%s: %s %s", cases[i].change, name,
+					ok ? "holds" : "does not hold");
+		}
+		assert_non_null(find(findings, cases[i].name));
+		json_decref(findings);
+	}
+}
+
+/* One cut of a device that commits with the end of operation commit; whether it is blamed. */
+static bool is_blamed(int done, bool torn, bool is_new, int new_at, int old_at)
+{
+	json_t *observations = json_of(good_cut), *findings;
+	json_t *cut = json_object_get(observations, "cut");
+	bool blamed;
+
+	json_object_update_new(json_object_get(cut, "landed"),
+		json_pack("{s:i, s:b}", "done", done, "torn", torn));
+	if (new_at >= 0)
+		json_object_set_new(cut, "new_at", json_integer(new_at));
+	if (old_at >= 0)
+		json_object_set_new(cut, "old_at", json_integer(old_at));
+	json_object_del(observations, "primary");
+	json_object_del(observations, "retry");
+	json_object_set_new(observations, "boots",
+		json_pack("[{s:b, s:s}]", "ready", 1, "version", is_new ? "2.0.0" : "1.0.0"));
+	findings = judge(observations);
+	blamed = judge_verdict(findings) != VERDICT_PASS;
+	json_decref(findings);
+	json_decref(observations);
+	return blamed;
+}
+
+static void a_device_with_one_commit_point_is_not_blamed_in_whatever_order_it_is_cut(void **state)
+{
+	enum { OPERATIONS = 7, ROUNDS = 20, PRIME = 17 };
+	unsigned random = 1;
+
+	(void)state;
+	for (int commit = 1; commit <= OPERATIONS; commit++)
+		for (int round = 0; round < ROUNDS; round++) {
+			int new_at = -1, old_at = -1;
+
+			for (int i = 0; i < PRIME; i++) {
+				/* all of 0 to 7 done, clean and torn, in an order that turns */
+				int at = (i * (1 + round % (PRIME - 1)) + round) % PRIME;
+				int done = at / 2;
+				bool torn = at % 2 && done < OPERATIONS, is_new;
+
+				random = random * 1103515245 + 12345;
+				is_new = done >= commit ||
+					 (torn && done + 1 == commit && (random >> 16 & 1));
+				if (done > OPERATIONS)
+					continue;
+				if (is_blamed(done, torn, is_new, new_at, old_at))
+					fail_msg("commit %d, %d%s done: %s with %d, %d", commit,
+						done, torn ? " and a part" : "",
+						is_new ? "new" : "old", new_at, old_at);
+				if (is_new && (new_at < 0 || done + torn < new_at))
+					new_at = done + torn;
+				if (!is_new && done > old_at)
+					old_at = done;
+			}
+			/* and one that forgets that commit, or makes it too early, is */
+			assert_true(is_blamed(OPERATIONS, false, false, new_at, old_at));
+			assert_true(is_blamed(0, false, true, new_at, old_at));
+		}
+}
+
 static void the_device_is_not_blamed_for_the_bench(void **state)
 {
 	json_t *findings = judged(good_cut, "{'bench': 'the probe does not answer', 'boots': "
@@ -483,6 +681,12 @@ static void observations_of_the_wrong_shape_are_the_rigs_fault(void **state)
 			"reboot.boot.resets: expected a number"},
 		{"{'cut': {}}", "cut.requested is missing"},
 		{"{'status': {'slots': [{}]}}", "status.slots[1].slot is missing"},
+		{"{'cut': {'requested': '57', 'new_at': '3'}}", "cut.new_at: expected a number"},
+		{"{'fallback': 'whole'}", "fallback: expected a table"},
+		{"{'later': {'accepted': true}}", "later.to is missing"},
+		{"{'writes': {'outside': [], 'unerased': []}}", "writes.checked is missing"},
+		{"{'writes': {'outside': [{'op': 1}], 'unerased': [], 'checked': 1}}",
+			"writes.outside[1].address is missing"},
 		{"{'primry': {}}", "primry is not known"},
 	};
 
@@ -596,6 +800,9 @@ int main(void)
 		cmocka_unit_test(claims_all_that_was_observed_and_nothing_else),
 		cmocka_unit_test(holds_where_it_should),
 		cmocka_unit_test(finds_what_is_wrong),
+		cmocka_unit_test(
+			a_device_with_one_commit_point_is_not_blamed_in_whatever_order_it_is_cut),
+		cmocka_unit_test(what_follows_from_another_finding_is_not_found_as_well),
 		cmocka_unit_test(the_device_is_not_blamed_for_the_bench),
 		cmocka_unit_test(
 			a_failure_of_the_device_weighs_less_than_a_cut_that_cannot_be_believed),

@@ -15,11 +15,36 @@ const struct fuzz_seed fuzz_seeds[] = {
 		  "\"torn\":false,\"text\":\"t\"}},\"boots\":[{\"ready\":true,\"version\":"
 		  "\"1.0.0\"}],\"retry\":{\"accepted\":true,\"boot\":{\"ready\":true,"
 		  "\"version\":\"2.0.0\"}}}"),
+	FUZZ_TEXT("{\"from\":\"1.0.0\",\"to\":\"1.2.1\",\"expect\":\"revert\",\"cut\":"
+		  "{\"requested\":\"57\",\"new_at\":60,\"old_at\":50,\"landed\":{\"done\":56}},"
+		  "\"boots\":[{\"ready\":true,\"version\":\"1.0.0\"}],\"status\":{\"slots\":"
+		  "[{\"slot\":0,\"active\":true,\"confirmed\":false}]},\"fallback\":"
+		  "{\"release\":\"1.0.0\"},\"retry\":{\"accepted\":true},\"later\":{\"to\":"
+		  "\"2.0.0\",\"accepted\":true,\"boot\":{\"ready\":true}},\"writes\":"
+		  "{\"outside\":[{\"op\":1,\"address\":4096,\"kind\":\"erase\"}],\"unerased\":"
+		  "[{\"op\":2,\"address\":0}],\"outside_total\":9,\"checked\":100}}"),
+	FUZZ_TEXT("{\"from\":\"1.0.0\",\"to\":\"2.0.0\",\"expect\":\"upgrade\",\"bench\":"
+		  "\"the probe does not answer\",\"boots\":[{\"ready\":false}],\"writes\":"
+		  "{\"outside\":[],\"unerased\":[],\"checked\":1}}"),
 	FUZZ_END,
 };
-const char *const fuzz_words[] = {"null", "true", "false", "{}", "[]", "\"refuse\"", "1e300", "-1",
-	"\"skewed\"", "\"unknown\"", ",", NULL};
+const char *const fuzz_words[] = {"null", "true", "false", "{}", "[]", "\"refuse\"", "\"revert\"",
+	"\"upgrade\"", "\"bench\":\"x\",", "1e300", "-1", "\"skewed\"", "\"unknown\"", ",", NULL};
 const unsigned fuzz_runs = 100000;
+
+/* Where the bench failed, nothing is said of the device: that is the one finding. */
+static bool is_just(const json_t *observations, const json_t *findings)
+{
+	bool failed = json_is_string(json_object_get(observations, "bench"));
+	const json_t *finding;
+	size_t i;
+
+	json_array_foreach (findings, i, finding)
+		failed = failed || strcmp(json_string_value(json_object_get(finding, "name")),
+					   "bench-error") == 0;
+	return !failed ||
+	       (json_array_size(findings) == 1 && judge_verdict(findings) == VERDICT_ERROR);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -32,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	findings = judge(json);
 	FUZZ_HOLDS(findings);
+	FUZZ_HOLDS(is_just(json, findings));
 	json_array_foreach (findings, i, finding) {
 		bool ok = json_is_true(json_object_get(finding, "ok"));
 
