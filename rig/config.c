@@ -17,6 +17,7 @@
 #define STATE_DIR "reports/runs"
 #define READY_WITHIN_S 10
 #define MAX_RESETS 3
+#define NOT_WRITTEN "bootloader" /* the region that no update writes, unless may_write says so */
 
 /* --- finding things ------------------------------------------------------------------------ */
 
@@ -94,6 +95,8 @@ static const char *const abilities[] = {
 	"revert", "resume_upload", "settings", "memory_stats", NULL};
 static const struct schema ability = {.type = SCHEMA_STRING, .choices = abilities};
 
+static const struct schema region_name = {.type = SCHEMA_STRING};
+
 static const struct schema openocd_fields[] = {
 	{.name = "target", .type = SCHEMA_STRING, .required = true},
 	{0},
@@ -129,6 +132,11 @@ static const struct schema type_fields[] = {
 	{.name = "openocd", .type = SCHEMA_OBJECT, .fields = openocd_fields},
 	{.name = "flash", .type = SCHEMA_OBJECT, .required = true, .fields = flash_fields},
 	{.name = "regions", .type = SCHEMA_MAP, .required = true, .fields = &region},
+	{.name = "may_write",
+		.type = SCHEMA_LIST,
+		.min = 1,
+		.max = 64,
+		.fields = &region_name}, /* names of regions */
 	{.name = "dut", .type = SCHEMA_MAP, .fields = &any_function},
 	OF_BOTH,
 	{0},
@@ -314,6 +322,60 @@ static int check_regions(const struct schema_where *where, json_t *type, struct 
 	return 0;
 }
 
+static bool lists(json_t *list, const char *word)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach (list, i, item)
+		if (strcmp(json_string_value(item), word) == 0)
+			return true;
+	return false;
+}
+
+static int no_region(const struct schema_where *where, const struct lua_data_path *path,
+	const char *word, json_t *regions, struct err *e)
+{
+	const char *near = nearest_key(word, regions), *name;
+	char known[300] = "";
+	json_t *at;
+	size_t used;
+
+	if (near)
+		return schema_error(where, path, e,
+			"there is no region \"%s\"; did you mean \"%s\"?", word, near);
+	json_object_foreach (regions, name, at) {
+		used = strlen(known);
+		snprintf(known + used, sizeof(known) - used, " %s", name);
+	}
+	return schema_error(where, path, e, "there is no region \"%s\"; there are%s", word, known);
+}
+
+/* Turns may_write from names into [[address, size], ...]; without it, all but the bootloader. */
+static int resolve_may_write(const struct schema_where *where, json_t *type, struct err *e)
+{
+	json_t *names = json_object_get(type, "may_write"), *regions, *ranges, *at, *word;
+	const struct lua_data_path up = {NULL, "may_write", 0};
+	const char *name;
+	size_t i;
+
+	regions = json_object_get(type, "regions");
+	json_array_foreach (names, i, word) {
+		const struct lua_data_path path = {&up, NULL, i};
+
+		name = json_string_value(word);
+		if (!json_object_get(regions, name))
+			return no_region(where, &path, name, regions, e);
+	}
+	ranges = json_array();
+	json_object_foreach (regions, name, at)
+		if (names ? lists(names, name) : strcmp(name, NOT_WRITTEN) != 0)
+			json_array_append(ranges, at);
+	return json_object_set_new(type, "may_write", ranges) == 0
+		       ? 0
+		       : err_set(e, ERR_NOMEM, "out of memory");
+}
+
 /* A map of functions as the list of their names. */
 static json_t *function_names(json_t *dut)
 {
@@ -334,6 +396,8 @@ static int check_type(
 
 	if (rc == 0)
 		rc = check_regions(&where, given, e);
+	if (rc == 0)
+		rc = resolve_may_write(&where, given, e);
 	transport = json_object_get(given, "transport");
 	if (rc == 0 && transport)
 		rc = resolve_device(&where, l->catalogue, "transport", transport, &device, e);

@@ -123,7 +123,7 @@ static void a_board_is_the_object_of_the_protocol(void **state)
 		"  probe = { driver = 'openocd', adapter = 'virtual' },\n"
 		"  images = { bootloader = 'broken/bootloader.hex' } }\n");
 	want = json_pack("{ss ss so so s{s{ss ss} s{ss ss} s{ss si}} s{so} ss s{ss} s{si si si si} "
-			 "s{s[ii] s[ii]} s{si si ss} s[s] s[ss]}",
+			 "s{s[ii] s[ii]} s[[ii]] s{si si ss} s[s] s[ss]}",
 		"name", "demo-1", "type", "kit", "type_file",
 		json_sprintf("%s/boards/kit.lua", s->dir), "state_dir",
 		json_sprintf("%s/runs", s->dir), "devices", "power", "driver", "virtual", "soc",
@@ -131,9 +131,9 @@ static void a_board_is_the_object_of_the_protocol(void **state)
 		"driver", "smp", "tries", 3, "images", "bootloader",
 		json_sprintf("%s/broken/bootloader.hex", s->dir), "soc", "nrf52840", "openocd",
 		"target", "target/nrf52.cfg", "flash", "base", 0, "size", 0x100000, "page", 4096,
-		"write", 4, "regions", "bootloader", 0, 0xc000, "primary", 0xc000, 0x74000, "boot",
-		"ready_within", 8, "max_resets", 3, "ready", "app (\\S+) ready", "can", "revert",
-		"dut", "confirm", "version");
+		"write", 4, "regions", "bootloader", 0, 0xc000, "primary", 0xc000, 0x74000,
+		"may_write", 0xc000, 0x74000, "boot", "ready_within", 8, "max_resets", 3, "ready",
+		"app (\\S+) ready", "can", "revert", "dut", "confirm", "version");
 	assert_non_null(want);
 	board = json_object_get(json_object_get(config, "boards"), "demo-1");
 	seen = json_dumps(board, JSON_SORT_KEYS | JSON_INDENT(1));
@@ -324,6 +324,50 @@ static void what_is_wrong_in_a_board_type_is_said_with_its_line(void **state)
 	refuses_type(state, "version = function() end", "version = 5", 7,
 		"dut.version: expected a function, not 5");
 	refuses_type(state, "return {", "return {{", 9, "expected");
+}
+
+/* What the board "a" may write, with may_write put behind the type's regions. */
+static void assert_may_write(void **state, const char *may_write, const char *want)
+{
+	struct scratch *s = *state;
+	const char *at = strstr(TYPE, "  boot =");
+	json_t *config;
+	char type[2048], *seen;
+
+	snprintf(type, sizeof(type), "%.*s%s%s", (int)(at - TYPE), TYPE, may_write, at);
+	scratch_write(s, "boards/kit.lua", type);
+	config = must_load(state, BENCH "board 'a' { type = 'kit' }");
+	seen = json_dumps(json_object_get(json_object_get(json_object_get(config, "boards"), "a"),
+				  "may_write"),
+		JSON_COMPACT);
+	assert_string_equal(seen, want);
+	free(seen);
+	json_decref(config);
+}
+
+static void an_update_may_write_all_regions_but_the_bootloader_unless_it_is_said(void **state)
+{
+	assert_may_write(state, "", "[[49152,475136]]");
+	assert_may_write(state, "may_write = { 'primary' },", "[[49152,475136]]");
+	assert_may_write(state, "may_write = { 'bootloader' },", "[[0,49152]]");
+	/* in the order of the regions, each once */
+	assert_may_write(state, "may_write = { 'primary', 'bootloader', 'primary' },",
+		"[[0,49152],[49152,475136]]");
+}
+
+static void what_an_update_may_write_must_be_regions(void **state)
+{
+	refuses_type(state, "boot =", "may_write = { 'primary', 'primry' }, boot =", 5,
+		"may_write[2]: there is no region \"primry\"; did you mean \"primary\"?");
+	refuses_type(state, "boot =", "may_write = { 'x' }, boot =", 5,
+		"may_write[1]: there is no region \"x\"; there are bootloader primary");
+	refuses_type(
+		state, "boot =", "may_write = { 7 }, boot =", 5, "may_write[1]: expected a string");
+	refuses_type(
+		state, "boot =", "may_write = 'primary', boot =", 5, "may_write: expected a list");
+	/* nothing at all would be no check of anything */
+	refuses_type(state, "boot =", "may_write = {}, boot =", 5,
+		"may_write: expected 1 to 64 items, not 0");
 }
 
 static void board_types_are_searched_beside_rig_conf_first_and_then_in_the_data_folder(void **state)
@@ -687,6 +731,8 @@ int main(void)
 		T(what_is_wrong_in_rig_conf_is_said_with_its_line),
 		T(devices_that_differ_in_their_channel_are_two),
 		T(what_is_wrong_in_a_board_type_is_said_with_its_line),
+		T(an_update_may_write_all_regions_but_the_bootloader_unless_it_is_said),
+		T(what_an_update_may_write_must_be_regions),
 		T(board_types_are_searched_beside_rig_conf_first_and_then_in_the_data_folder),
 		T(a_program_of_the_source_tree_finds_its_data_there),
 		T(rig_conf_is_searched_in_the_order_of_the_command_line),
