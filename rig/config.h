@@ -35,7 +35,7 @@ int config_load(const char *path, json_t *catalogue, json_t **config, struct err
  *
  *   {"file": absolute path, "product",
  *    "releases": [{"version", "date", "hw": […], "data_format", "security_counter", "key",
- *                  "min_bootloader", "images": {NAME: absolute path}, "line": n}, …],
+ *                  "min_bootloader", "images": {NAME: absolute path}, "reverts", "line": n}, …],
  *    "policy": {"updates", "window": {…}, "downgrade", "refuse": [[from, to], …], "via": {…}}}
  *
  * Only version and images are always there; of policy, updates, downgrade, refuse and via are.

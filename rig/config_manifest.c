@@ -35,6 +35,7 @@ static const struct schema release_fields[] = {
 	{.name = "key", .type = SCHEMA_STRING},
 	{.name = "min_bootloader", .type = SCHEMA_INTEGER, .min = 0, .max = 1000000},
 	{.name = "images", .type = SCHEMA_OBJECT, .required = true, .fields = config_image_fields},
+	{.name = "reverts", .type = SCHEMA_BOOLEAN},
 	{0},
 };
 

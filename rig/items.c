@@ -128,6 +128,7 @@ static void add_item(struct items *items, size_t board, const char *key, json_t 
 	items->total++;
 }
 
+/* Those that a board can be said to hold: one that reverts is none. */
 static int over_releases(struct items *items, json_t *manifest, unsigned boards, struct err *e)
 {
 	json_t *release;
@@ -138,9 +139,15 @@ static int over_releases(struct items *items, json_t *manifest, unsigned boards,
 			"the scenario goes over releases, and rig.conf names no manifest: bench { "
 			"releases = \"…/releases.lua\" }");
 	json_array_foreach (json_object_get(manifest, "releases"), i, release) {
-		add_item(items, i % boards, json_string_value(json_object_get(release, "version")),
+		if (json_is_true(json_object_get(release, "reverts")))
+			continue;
+		add_item(items, items->total % boards,
+			json_string_value(json_object_get(release, "version")),
 			json_pack("{s:O}", "release", release));
 	}
+	if (items->total == 0)
+		return err_set(
+			e, ERR_USAGE, "nothing to run: every release of the manifest reverts");
 	return 0;
 }
 

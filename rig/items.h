@@ -19,8 +19,8 @@ struct items {
  * Makes the items of a scenario ({"over", "kinds"}: lua_host.h) over a manifest (config.h; NULL:
  * none) for that many boards. options: "only" as plan.h's filters. An item is {"key", "index",
  * "title"} and, over transitions, "from", "to" (releases as in the manifest), "expect" (a kind of
- * plan.h), "via": [releases before to] and "reason"; over releases, "release". ERR_CONFIG,
- * ERR_USAGE, ERR_NOMEM. Finished with items_finish().
+ * plan.h), "via": [releases before to] and "reason"; over releases, "release", of which those that
+ * revert are left out. ERR_CONFIG, ERR_USAGE, ERR_NOMEM. Finished with items_finish().
  */
 int items_init(struct items *items, const json_t *scenario, json_t *manifest, const json_t *options,
 	unsigned boards, struct err *e);

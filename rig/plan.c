@@ -11,11 +11,23 @@
 static const char *const kind_names[] = {[TRANSITION_UPGRADE] = "upgrade",
 	[TRANSITION_UPGRADE_VIA] = "upgrade-via",
 	[TRANSITION_DOWNGRADE] = "downgrade",
-	[TRANSITION_REFUSE] = "refuse"};
+	[TRANSITION_REFUSE] = "refuse",
+	[TRANSITION_REVERT] = "revert"};
 
 const char *transition_kind_name(enum transition_kind kind)
 {
 	return kind_names[kind];
+}
+
+/* Whether the board holds another release afterwards. */
+static bool changes(const struct transition *t)
+{
+	return t->kind != TRANSITION_REFUSE && t->kind != TRANSITION_REVERT;
+}
+
+size_t transition_holds(const struct transition *t)
+{
+	return changes(t) ? t->to : t->from;
 }
 
 /* --- policy ---------------------------------------------------------------------------------- */
@@ -56,13 +68,28 @@ static bool rule_counter(
 	return true;
 }
 
+/* The releases from one to a later one as policy counts them: those a device can come to hold. */
+static size_t releases_between(const struct manifest *m, size_t from, size_t to)
+{
+	size_t count = 0;
+
+	for (size_t i = from + 1; i < to; i++)
+		count += !m->releases[i].reverts;
+	return count;
+}
+
 static bool rule_incremental(
 	const struct manifest *m, size_t from, size_t to, char *reason, size_t size)
 {
-	if (m->policy.updates != UPDATES_INCREMENTAL || to <= from + 1)
+	size_t next = from + 1;
+
+	if (m->policy.updates != UPDATES_INCREMENTAL || to < from ||
+		releases_between(m, from, to) == 0)
 		return false;
-	snprintf(reason, size, "policy: incremental updates, next is %s",
-		m->releases[from + 1].version);
+	while (m->releases[next].reverts)
+		next++;
+	snprintf(
+		reason, size, "policy: incremental updates, next is %s", m->releases[next].version);
 	return true;
 }
 
@@ -88,7 +115,7 @@ static bool rule_window(const struct manifest *m, size_t from, size_t to, char *
 			p->window_months == 1 ? "" : "s");
 		return true;
 	}
-	if (to - from <= (size_t)p->window_versions)
+	if (releases_between(m, from, to) < (size_t)p->window_versions)
 		return false;
 	snprintf(reason, size, "policy: window of %d version%s", p->window_versions,
 		p->window_versions == 1 ? "" : "s");
@@ -162,7 +189,11 @@ static void decide(const struct manifest *m, struct transition *t)
 		return;
 	}
 	t->kind = t->to < t->from ? TRANSITION_DOWNGRADE : TRANSITION_UPGRADE;
-	if (t->path_count > 1) {
+	if (m->releases[t->to].reverts) {
+		t->kind = TRANSITION_REVERT;
+		snprintf(t->reason, sizeof(t->reason), "manifest: %.200s reverts",
+			m->releases[t->to].version);
+	} else if (t->path_count > 1) {
 		t->kind = TRANSITION_UPGRADE_VIA;
 		snprintf(t->reason, sizeof(t->reason), "policy: via %.200s",
 			m->releases[t->path[0]].version);
@@ -227,6 +258,12 @@ static bool wanted(const struct filter *filters, size_t count, size_t from, size
 	return count == 0;
 }
 
+/* A revert whose last leg is a transition of its own, or that would go back to its release. */
+static bool is_idle(const struct transition *t)
+{
+	return t->kind == TRANSITION_REVERT && (t->path_count > 1 || t->to < t->from);
+}
+
 static int add_transition(struct plan *plan, size_t from, size_t to, struct err *e)
 {
 	const struct manifest *m = plan->manifest;
@@ -243,6 +280,10 @@ static int add_transition(struct plan *plan, size_t from, size_t to, struct err 
 		return err_set(e, ERR_CONFIG, "%s: versions %.100s and %.100s are too long",
 			m->file, m->releases[from].version, m->releases[to].version);
 	decide(m, t);
+	if (is_idle(t)) {
+		free(t->path);
+		plan->transition_count--;
+	}
 	return 0;
 }
 
@@ -258,7 +299,8 @@ static int make_transitions(
 		for (size_t to = 0; to < n; to++) {
 			int code;
 
-			if (from == to || !wanted(filters, filter_count, from, to))
+			if (from == to || plan->manifest->releases[from].reverts ||
+				!wanted(filters, filter_count, from, to))
 				continue;
 			code = add_transition(plan, from, to, e);
 			if (code)
@@ -296,11 +338,6 @@ struct circuit {
 	struct edge *stack, *done;
 	size_t depth, count;
 };
-
-static bool changes(const struct transition *t)
-{
-	return t->kind != TRANSITION_REFUSE;
-}
 
 static void graph_free(struct graph *g)
 {
@@ -402,8 +439,8 @@ static int add_step(struct trail *trail, size_t transition)
 	return 0;
 }
 
-/* Adds the refused transitions from release, once in a plan. */
-static int add_refusals(struct plan *plan, struct trail *trail, size_t release, bool *visited)
+/* Adds the transitions after which the board still holds release, once in a plan. */
+static int add_stays(struct plan *plan, struct trail *trail, size_t release, bool *visited)
 {
 	if (visited[release])
 		return 0;
@@ -415,7 +452,7 @@ static int add_refusals(struct plan *plan, struct trail *trail, size_t release, 
 	return 0;
 }
 
-/* Makes trails of a circuit: each joint ends one. visited: whose refusals were taken along. */
+/* Makes trails of a circuit: each joint ends one. visited: whose stays were taken along. */
 static int cut_circuit(struct plan *plan, const struct circuit *c, bool *visited)
 {
 	struct trail *trail = NULL;
@@ -434,11 +471,10 @@ static int cut_circuit(struct plan *plan, const struct circuit *c, bool *visited
 		}
 		if (!trail) {
 			trail = add_trail(plan, plan->transitions[edge->transition].from);
-			if (!trail || add_refusals(plan, trail, trail->start, visited))
+			if (!trail || add_stays(plan, trail, trail->start, visited))
 				return -1;
 		}
-		if (add_step(trail, edge->transition) ||
-			add_refusals(plan, trail, edge->to, visited))
+		if (add_step(trail, edge->transition) || add_stays(plan, trail, edge->to, visited))
 			return -1;
 	}
 	return 0;
@@ -460,7 +496,7 @@ static int walk_graph(struct plan *plan, struct graph *g, struct circuit *c, boo
 		if (c->count && cut_circuit(plan, c, visited))
 			return -1;
 	}
-	/* releases that are only refused from, and where no trail comes by */
+	/* releases that nothing leads away from, and where no trail comes by */
 	for (size_t i = 0; i < plan->transition_count; i++) {
 		size_t from = plan->transitions[i].from;
 		struct trail *trail;
@@ -468,7 +504,7 @@ static int walk_graph(struct plan *plan, struct graph *g, struct circuit *c, boo
 		if (visited[from])
 			continue;
 		trail = add_trail(plan, from);
-		if (!trail || add_refusals(plan, trail, from, visited))
+		if (!trail || add_stays(plan, trail, from, visited))
 			return -1;
 	}
 	return 0;
@@ -539,9 +575,10 @@ static unsigned long long flash_cost(const struct plan_cost *cost)
 
 static unsigned long long step_cost(const struct transition *t, const struct plan_cost *cost)
 {
-	unsigned one = changes(t) ? cost->update_ms : cost->refuse_ms;
+	unsigned one = t->kind == TRANSITION_REFUSE ? cost->refuse_ms : cost->update_ms;
+	size_t updates = t->kind == TRANSITION_REVERT ? 2 : t->path_count;
 
-	return (unsigned long long)(one ? one : 1) * t->path_count;
+	return (unsigned long long)(one ? one : 1) * updates;
 }
 
 unsigned long long plan_estimate_ms(const struct plan *plan, const struct plan_cost *cost)
@@ -604,8 +641,7 @@ static size_t held_before(const struct plan *plan, const struct trail *trail, si
 	size_t held = trail->start;
 
 	for (size_t i = 0; i < step; i++)
-		if (changes(&plan->transitions[trail->steps[i]]))
-			held = plan->transitions[trail->steps[i]].to;
+		held = transition_holds(&plan->transitions[trail->steps[i]]);
 	return held;
 }
 

@@ -5,7 +5,12 @@
  * After A→B the board holds B, so B→C needs no flashing: transitions chain into trails, and one
  * flash serves a trail. The fewest trails that use every transition once are, per connected part of
  * the graph, sum of max(0, out − in) over the releases, or 1 where all are balanced (Euler). A
- * refused transition leaves the board as it was, so it is a step of whichever trail comes by.
+ * refused transition leaves the board as it was, and so does one to a release that reverts: each is
+ * a step of whichever trail comes by.
+ *
+ * A release that reverts is only ever updated to: from every earlier one whose next step it may be.
+ * Where policy leads there through another release there is no transition, because the last leg is
+ * one of its own; and there is none from a later release that policy would let go back to it.
  */
 #ifndef RIG_PLAN_H
 #define RIG_PLAN_H
@@ -22,6 +27,7 @@ enum transition_kind {
 	TRANSITION_UPGRADE_VIA, /* through the releases of path */
 	TRANSITION_DOWNGRADE,   /* to an earlier release, which policy allows */
 	TRANSITION_REFUSE,      /* tried directly; the device must refuse and stay as it is */
+	TRANSITION_REVERT,      /* to a release that gives itself up: at the end from runs again */
 };
 
 struct transition {
@@ -50,7 +56,8 @@ struct plan {
 };
 
 /*
- * What a part of a run takes, in ms; for sharding and for estimates. Zeros count as 1.
+ * What a part of a run takes, in ms; for sharding and for estimates. Zeros count as 1. A revert is
+ * two updates.
  */
 struct plan_cost {
 	unsigned flash_ms, update_ms, refuse_ms;
@@ -76,8 +83,11 @@ int plan_shard(struct plan *plan, unsigned boards, const struct plan_cost *cost,
 /* What the plan costs in all on one board, in ms. */
 unsigned long long plan_estimate_ms(const struct plan *plan, const struct plan_cost *cost);
 
-/* "upgrade", "upgrade-via", "downgrade", "refuse". */
+/* "upgrade", "upgrade-via", "downgrade", "refuse", "revert". */
 const char *transition_kind_name(enum transition_kind kind);
+
+/* The release that the board holds after a transition; an index. */
+size_t transition_holds(const struct transition *t);
 
 /*
  * {"product", "releases": [VERSION…], "transitions": [{"key", "from", "to", "kind", "path":

@@ -328,6 +328,7 @@ static int read_release(struct reader *r, struct release *release, json_t *json)
 		{"key", A_STRING, false},
 		{"min_bootloader", A_COUNT, false},
 		{"images", A_TABLE, true},
+		{"reverts", A_BOOLEAN, false},
 		{"line", A_COUNT, false},
 		{NULL, A_COUNT, false},
 	};
@@ -345,6 +346,7 @@ static int read_release(struct reader *r, struct release *release, json_t *json)
 		.security_counter = count_of(json, "security_counter"),
 		.min_bootloader = count_of(json, "min_bootloader"),
 		.key = json_string_value(json_object_get(json, "key")),
+		.reverts = json_is_true(json_object_get(json, "reverts")),
 		.line = r->line,
 	};
 	if (semver_check(release->version, &e) != 0)
@@ -418,6 +420,16 @@ static int find_named(struct reader *r, const json_t *value, size_t *index)
 	return 0;
 }
 
+/* A device never holds a release that reverts, so no update begins or stops over there. */
+static int check_is_held(struct reader *r, size_t index)
+{
+	const struct release *release = &r->m->releases[index];
+
+	if (!release->reverts)
+		return 0;
+	return fail(r, "%s reverts: no update starts from it", release->version);
+}
+
 static int read_refuse(struct reader *r, json_t *list)
 {
 	struct policy *policy = &r->m->policy;
@@ -439,6 +451,8 @@ static int read_refuse(struct reader *r, json_t *list)
 		code = find_named(r, json_array_get(value, 0), &pair->from);
 		if (!code)
 			code = find_named(r, json_array_get(value, 1), &pair->to);
+		if (!code)
+			code = check_is_held(r, pair->from);
 		if (code)
 			return code;
 		if (pair->from == pair->to)
@@ -466,6 +480,10 @@ static int read_via(struct reader *r, json_t *table)
 		if (at == RELEASE_NONE)
 			return fail(r, "no release \"%.100s\"", from);
 		code = find_named(r, value, &via);
+		if (!code)
+			code = check_is_held(r, at);
+		if (!code)
+			code = check_is_held(r, via);
 		if (code)
 			return code;
 		if (via <= at)

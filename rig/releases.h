@@ -30,7 +30,8 @@ struct release {
 	const char *key;                                   /* NULL when not given */
 	const struct release_image *images;
 	size_t image_count;
-	int line; /* in the manifest; 0 when unknown */
+	bool reverts; /* fails its self-test: an update to it ends with the old release running */
+	int line;     /* in the manifest; 0 when unknown */
 };
 
 enum policy_updates { UPDATES_ANY, UPDATES_INCREMENTAL, UPDATES_WINDOW };
@@ -62,7 +63,8 @@ struct manifest {
  * Fills *manifest from json, as manifest_load() of config.h makes it:
  *
  *   {"file": S, "product": S, "releases": [{"version": S, "date": S, "hw": [S…], "data_format": N,
- *    "security_counter": N, "key": S, "min_bootloader": N, "images": {NAME: PATH…}, "line": N}…],
+ *    "security_counter": N, "key": S, "min_bootloader": N, "images": {NAME: PATH…}, "reverts": B,
+ *    "line": N}…],
  *    "policy": {"updates": "any"|"incremental"|"window", "window": {"months": N}|{"versions": N},
  *    "downgrade": B, "refuse": [[FROM, TO]…], "via": {FROM: VERSION…}, "line": N}}
  *
@@ -70,8 +72,9 @@ struct manifest {
  * downgrade. A JSON object without members stands for an empty array too, because an empty Lua
  * table is both. Messages begin with "FILE:LINE: ". Takes a reference to json.
  * ERR_CONFIG: unknown or missing keys, wrong types, a version that is none, two releases of equal
- * precedence, a policy that names an unknown version or a via that is not later. On failure
- * *manifest is empty; on success it is finished with manifest_finish().
+ * precedence, a policy that names an unknown version, a via that is not later, or an update from or
+ * by way of a release that reverts. On failure *manifest is empty; on success it is finished with
+ * manifest_finish().
  */
 int manifest_init(struct manifest *manifest, json_t *json, struct err *e);
 void manifest_finish(struct manifest *manifest);

@@ -1,5 +1,5 @@
 -- Every version still in the field can be updated to every later one, and keeps its user's data;
--- what policy forbids is refused.
+-- what policy forbids is refused; and an update that fails its self-test gives itself up.
 local rig = require "rig"
 
 local function refused(t, board, item)
@@ -10,9 +10,33 @@ local function refused(t, board, item)
 	t:ok(not ok, "the update is refused" .. (ok and "" or ": " .. e.message))
 end
 
+-- How often the board began anew since its power came on; nil where its type does not say how that looks.
+local function starts(board)
+	local count = 0
+	if not board.boot.start then
+		return nil
+	end
+	for _, line in ipairs(board.console:tail(1000)) do
+		if line:find(board.boot.start, 1, true) then
+			count = count + 1
+		end
+	end
+	return count
+end
+
+-- The old release that runs at the end says nothing by itself: an update that was never tried looks the same. One that
+-- was takes a reset to be swapped in, and one more to be swapped back.
+local function reverted(t, board, item)
+	local before = starts(board)
+	board:update(item.to)
+	if before then
+		t:ok(starts(board) - before >= 2, item.to.version .. " was tried and gave itself up")
+	end
+end
+
 return rig.scenario {
 	name = "upgrade-matrix",
-	about = "every transition of the policy: version, image, user data; refusals refused",
+	about = "every transition of the policy: version, image, user data; refusals refused, failing updates reverted",
 	over = "transitions",
 	needs = { "power", "console", "probe", "transport" },
 
@@ -24,6 +48,9 @@ return rig.scenario {
 		if item.expect == "refuse" then
 			holds = item.from
 			refused(t, board, item)
+		elseif item.expect == "revert" then
+			holds = item.from
+			reverted(t, board, item)
 		else
 			for _, step in ipairs(item.via or {}) do
 				board:update(step)

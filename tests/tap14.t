@@ -148,6 +148,6 @@ my $seen = look($live);
 is($status, 0, 'and the parser agrees');
 is($seen->{version}, 14, 'that it is TAP 14');
 is_deeply([$seen->{extra}, $seen->{errors}], [[], []], 'without a foreign line or an error');
-is(scalar @{ $seen->{children} }, 3, 'with a subtest for each transition');
+is(scalar @{ $seen->{children} }, 4, 'with a subtest for each transition');
 
 done_testing();

@@ -647,6 +647,9 @@ static void what_is_wrong_in_a_manifest_is_said_with_its_line(void **state)
 			 "1.0.0") "},\n policy = { refuse = "
 				  "{ { '1.0.0' } } } }",
 			4, "policy.refuse[1]: expected 2 items, not 1"},
+		{"return { product = 'd', releases = {\n { version = '1.0.0', reverts = 'yes',\n"
+		 " images = { application = 'fw/1.0.0.bin' } } } }",
+			2, "releases[1].reverts: expected true or false"},
 		{"return { product = 'd', releases = {\n" RELEASE("1.0.0") "},\n polcy = {} }", 4,
 			"polcy: unknown key; did you mean \"policy\"?"},
 	};

@@ -97,6 +97,27 @@ static void releases_boards_and_once_need_no_policy(void **state)
 	items_finish(&items);
 }
 
+static void a_release_that_reverts_is_no_item_over_releases(void **state)
+{
+	json_t *s = scenario("releases", NULL), *m = manifest(), *options = json_object();
+	json_t *last = json_array_get(json_object_get(m, "releases"), 2);
+	struct items items;
+	struct err e;
+
+	(void)state;
+	json_object_set_new(last, "reverts", json_true());
+	assert_int_equal(items_init(&items, s, m, options, 1, &e), 0);
+	assert_int_equal(items.total, 2);
+	items_finish(&items);
+	json_object_set_new(s, "over", json_string("transitions"));
+	assert_int_equal(items_init(&items, s, m, options, 1, &e), 0);
+	assert_int_equal(items.total, 4);
+	items_finish(&items);
+	json_decref(s);
+	json_decref(m);
+	json_decref(options);
+}
+
 static void without_a_manifest_transitions_are_refused_with_the_mend(void **state)
 {
 	json_t *s = scenario("transitions", NULL), *options = json_object();
@@ -156,6 +177,7 @@ int main(void)
 		cmocka_unit_test(every_ordered_pair_is_an_item_once),
 		cmocka_unit_test(a_scenario_that_names_kinds_gets_only_those),
 		cmocka_unit_test(releases_boards_and_once_need_no_policy),
+		cmocka_unit_test(a_release_that_reverts_is_no_item_over_releases),
 		cmocka_unit_test(without_a_manifest_transitions_are_refused_with_the_mend),
 		cmocka_unit_test(an_items_seed_follows_from_the_runs_seed_and_its_key),
 		cmocka_unit_test(a_replay_is_quoted_for_a_shell),

@@ -213,6 +213,126 @@ static void a_downgrade_below_the_security_counter_is_refused_where_others_are_a
 	manifest_finish(&m);
 }
 
+static bool has(const struct plan *plan, const char *key)
+{
+	for (size_t i = 0; i < plan->transition_count; i++)
+		if (strcmp(plan->transitions[i].key, key) == 0)
+			return true;
+	return false;
+}
+
+/* Every transition to or from the release at index, counted by kind. */
+static void count_kinds(const struct plan *plan, size_t index, size_t *counts)
+{
+	for (int k = 0; k <= TRANSITION_REVERT; k++)
+		counts[k] = 0;
+	for (size_t i = 0; i < plan->transition_count; i++) {
+		const struct transition *t = &plan->transitions[i];
+
+		assert_int_not_equal(t->from, index);
+		for (size_t k = 0; k + 1 < t->path_count; k++)
+			assert_int_not_equal(t->path[k], index);
+		if (t->to == index)
+			counts[t->kind]++;
+	}
+}
+
+static void a_release_that_reverts_is_updated_to_and_never_from(void **state)
+{
+	struct manifest m = make_manifest(4, "{}");
+	size_t counts[TRANSITION_REVERT + 1];
+	struct plan plan;
+
+	(void)state;
+	m.releases[2].reverts = true;
+	plan = make_plan(&m, NULL);
+	assert_int_equal(plan.transition_count, 3 * 2 + 3);
+	count_kinds(&plan, 2, counts);
+	assert_int_equal(counts[TRANSITION_REVERT], 2);
+	assert_int_equal(counts[TRANSITION_REFUSE], 1);
+	assert_decided(&plan, "1.0.0:3.0.0", TRANSITION_REVERT, "manifest: 3.0.0 reverts");
+	assert_decided(&plan, "4.0.0:3.0.0", TRANSITION_REFUSE, "policy: downgrade");
+	assert_int_equal(transition_holds(find(&plan, "1.0.0:3.0.0")), 0);
+	assert_int_equal(transition_holds(find(&plan, "1.0.0:4.0.0")), 3);
+	plan_finish(&plan);
+	manifest_finish(&m);
+}
+
+static void a_refused_pair_stays_refused_where_the_release_reverts(void **state)
+{
+	struct manifest m = make_manifest(3, "{\"refuse\": [[\"1.0.0\", \"3.0.0\"]]}");
+	struct plan plan;
+
+	(void)state;
+	m.releases[2].reverts = true;
+	plan = make_plan(&m, NULL);
+	assert_decided(&plan, "1.0.0:3.0.0", TRANSITION_REFUSE, "policy: refuse list");
+	assert_decided(&plan, "2.0.0:3.0.0", TRANSITION_REVERT, "manifest: 3.0.0 reverts");
+	plan_finish(&plan);
+	manifest_finish(&m);
+}
+
+static void nothing_goes_back_to_a_release_that_reverts(void **state)
+{
+	struct manifest m = make_manifest(4, "{\"downgrade\": true}");
+	struct plan plan;
+
+	(void)state;
+	m.releases[2].reverts = true;
+	m.releases[3].security_counter = m.releases[2].security_counter;
+	plan = make_plan(&m, NULL);
+	assert_false(has(&plan, "4.0.0:3.0.0"));
+	assert_true(has(&plan, "4.0.0:2.0.0"));
+	plan_finish(&plan);
+	m.releases[3].security_counter++;
+	plan = make_plan(&m, NULL);
+	assert_decided(&plan, "4.0.0:3.0.0", TRANSITION_REFUSE, "security counter 1 is below 2");
+	plan_finish(&plan);
+	manifest_finish(&m);
+}
+
+static void policy_counts_no_release_that_reverts(void **state)
+{
+	static const struct {
+		const char *policy, *refused;
+	} cases[] = {
+		{"{\"updates\": \"incremental\"}", "policy: incremental updates, next is 3.0.0"},
+		{"{\"updates\": \"window\", \"window\": {\"versions\": 1}}",
+			"policy: window of 1 version"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct manifest m = make_manifest(5, cases[i].policy);
+		struct plan plan;
+
+		m.releases[1].reverts = m.releases[4].reverts = true;
+		plan = make_plan(&m, NULL);
+		assert_decided(&plan, "1.0.0:2.0.0", TRANSITION_REVERT, "manifest: 2.0.0 reverts");
+		assert_decided(&plan, "1.0.0:3.0.0", TRANSITION_UPGRADE, "");
+		assert_decided(&plan, "1.0.0:4.0.0", TRANSITION_REFUSE, cases[i].refused);
+		assert_decided(&plan, "1.0.0:5.0.0", TRANSITION_REFUSE, cases[i].refused);
+		assert_decided(&plan, "4.0.0:5.0.0", TRANSITION_REVERT, "manifest: 5.0.0 reverts");
+		plan_finish(&plan);
+		manifest_finish(&m);
+	}
+}
+
+static void where_via_leads_to_a_release_that_reverts_only_the_last_leg_is_tried(void **state)
+{
+	struct manifest m = make_manifest(4, "{\"via\": {\"1.0.0\": \"2.0.0\"}}");
+	struct plan plan;
+
+	(void)state;
+	m.releases[3].reverts = true;
+	plan = make_plan(&m, NULL);
+	assert_false(has(&plan, "1.0.0:4.0.0"));
+	assert_decided(&plan, "2.0.0:4.0.0", TRANSITION_REVERT, "manifest: 4.0.0 reverts");
+	assert_decided(&plan, "1.0.0:3.0.0", TRANSITION_UPGRADE_VIA, "policy: via 2.0.0");
+	plan_finish(&plan);
+	manifest_finish(&m);
+}
+
 /* --- filters --------------------------------------------------------------------------------- */
 
 static void filters_choose_transitions(void **state)
@@ -286,7 +406,7 @@ static void assert_trails_are_sound(const struct plan *plan)
 			const struct transition *t = &plan->transitions[plan->trails[i].steps[k]];
 
 			assert_int_equal(t->from, held);
-			if (t->kind != TRANSITION_REFUSE)
+			if (t->kind != TRANSITION_REFUSE && t->kind != TRANSITION_REVERT)
 				held = t->to;
 			seen[plan->trails[i].steps[k]]++;
 		}
@@ -315,7 +435,7 @@ static size_t fewest_flashes(const struct plan *plan)
 	for (size_t i = 0; i < plan->transition_count; i++) {
 		const struct transition *t = &plan->transitions[i];
 
-		if (t->kind == TRANSITION_REFUSE) {
+		if (t->kind == TRANSITION_REFUSE || t->kind == TRANSITION_REVERT) {
 			alone[t->from] = true;
 			continue;
 		}
@@ -415,8 +535,10 @@ static void any_choice_of_transitions_needs_as_few_flashes_as_the_formula_says(v
 
 		for (size_t i = 0; i < n; i++)
 			m.releases[i].security_counter = (int)(next_random() % 2);
+		m.releases[n - 1].reverts = round % 3 == 0;
 		for (size_t i = 0; i < count; i++) {
-			size_t from = next_random() % n,
+			size_t held = n - m.releases[n - 1].reverts;
+			size_t from = next_random() % held,
 			       to = (from + 1 + next_random() % (n - 1)) % n;
 
 			snprintf(text[i], sizeof(text[i]), "%zu.0.0:%zu.0.0", from + 1, to + 1);
@@ -428,6 +550,26 @@ static void any_choice_of_transitions_needs_as_few_flashes_as_the_formula_says(v
 		plan_finish(&plan);
 		manifest_finish(&m);
 	}
+}
+
+static void reverts_cost_no_flash_where_a_trail_comes_by(void **state)
+{
+	struct manifest m = make_manifest(5, "{}");
+	struct plan plan;
+
+	(void)state;
+	m.releases[4].reverts = true;
+	plan = make_plan(&m, NULL);
+	assert_int_equal(plan.transition_count, 16);
+	assert_int_equal(plan.trail_count, 4);
+	assert_trails_are_sound(&plan);
+	plan_finish(&plan);
+	plan = make_plan(&m, "*:5.0.0");
+	assert_int_equal(plan.transition_count, 4);
+	assert_int_equal(plan.trail_count, 4);
+	assert_trails_are_sound(&plan);
+	plan_finish(&plan);
+	manifest_finish(&m);
 }
 
 static void the_same_manifest_gives_the_same_plan(void **state)
@@ -531,6 +673,20 @@ static void shares_are_as_even_as_they_can_be_and_lose_nothing(void **state)
 		}
 }
 
+static void a_revert_is_as_much_work_as_two_updates(void **state)
+{
+	struct manifest m = make_manifest(2, "{}");
+	struct plan plan;
+
+	(void)state;
+	m.releases[1].reverts = true;
+	plan = make_plan(&m, NULL);
+	assert_int_equal(
+		plan_estimate_ms(&plan, &cost), cost.flash_ms + 2 * (size_t)cost.update_ms);
+	plan_finish(&plan);
+	manifest_finish(&m);
+}
+
 static void one_board_keeps_the_trails_as_they_are(void **state)
 {
 	struct manifest m = make_manifest(6, "{}");
@@ -613,6 +769,12 @@ int main(void)
 		cmocka_unit_test(via_helps_over_a_window),
 		cmocka_unit_test(
 			a_downgrade_below_the_security_counter_is_refused_where_others_are_allowed),
+		cmocka_unit_test(a_release_that_reverts_is_updated_to_and_never_from),
+		cmocka_unit_test(a_refused_pair_stays_refused_where_the_release_reverts),
+		cmocka_unit_test(nothing_goes_back_to_a_release_that_reverts),
+		cmocka_unit_test(policy_counts_no_release_that_reverts),
+		cmocka_unit_test(
+			where_via_leads_to_a_release_that_reverts_only_the_last_leg_is_tried),
 		cmocka_unit_test(filters_choose_transitions),
 		cmocka_unit_test(says_what_is_wrong_with_a_filter),
 		cmocka_unit_test(upgrades_need_a_quarter_of_the_square_of_flashes),
@@ -621,8 +783,10 @@ int main(void)
 		cmocka_unit_test(refused_transitions_cost_no_flash_where_a_trail_comes_by),
 		cmocka_unit_test(
 			any_choice_of_transitions_needs_as_few_flashes_as_the_formula_says),
+		cmocka_unit_test(reverts_cost_no_flash_where_a_trail_comes_by),
 		cmocka_unit_test(the_same_manifest_gives_the_same_plan),
 		cmocka_unit_test(shares_are_as_even_as_they_can_be_and_lose_nothing),
+		cmocka_unit_test(a_revert_is_as_much_work_as_two_updates),
 		cmocka_unit_test(one_board_keeps_the_trails_as_they_are),
 		cmocka_unit_test(more_boards_than_steps_leave_boards_idle),
 		cmocka_unit_test(a_manifest_of_one_release_has_an_empty_plan),

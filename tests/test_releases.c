@@ -159,6 +159,24 @@ static void reads_a_whole_manifest_in_version_order(void **state)
 	manifest_finish(&m);
 }
 
+static void a_release_may_say_that_it_reverts(void **state)
+{
+	struct manifest m;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(load(&m,
+				 "{'product': 'p', 'releases': [{'version': '1.0.0', " IMAGES
+				 "}, {'version': '1.0.1', 'reverts': true, " IMAGES
+				 "}, {'version': '1.0.2', 'reverts': false, " IMAGES "}]}",
+				 &e),
+		0);
+	assert_false(m.releases[0].reverts);
+	assert_true(m.releases[1].reverts);
+	assert_false(m.releases[2].reverts);
+	manifest_finish(&m);
+}
+
 static void policy_may_be_left_out_and_lua_tables_may_be_empty(void **state)
 {
 	struct manifest m;
@@ -296,6 +314,12 @@ static void says_what_is_wrong_with_a_policy(void **state)
 			"r.lua:20: policy.window: unknown key \"weeks\""},
 		{"'updates': 'window', 'window': {'months': 6}",
 			"r.lua:5: release 2.0.0: date is missing: a window of months needs it"},
+		{"'refuse': [['2.1.0', '1.0.0']]",
+			"r.lua:20: policy.refuse[1]: 2.1.0 reverts: no update starts from it"},
+		{"'via': {'1.0.0': '2.1.0'}",
+			"r.lua:20: policy.via[\"1.0.0\"]: 2.1.0 reverts: no update starts from it"},
+		{"'via': {'2.1.0': '2.0.0'}",
+			"r.lua:20: policy.via[\"2.1.0\"]: 2.1.0 reverts: no update starts from it"},
 	};
 
 	(void)state;
@@ -308,6 +332,7 @@ static void says_what_is_wrong_with_a_policy(void **state)
 			"{'file': 'r.lua', 'product': 'p', 'releases': [{'version': '1.0.0', "
 			"'date': '2025-01-01', 'line': 4, " IMAGES
 			"}, {'version': '2.0.0', 'line': 5, " IMAGES
+			"}, {'version': '2.1.0', 'reverts': true, 'line': 6, " IMAGES
 			"}], 'policy': {'line': 20, %s}}",
 			cases[i].policy);
 		assert_int_equal(load(&m, text, &e), -ERR_CONFIG);
@@ -323,6 +348,7 @@ int main(void)
 		cmocka_unit_test(build_metadata_does_not_count),
 		cmocka_unit_test(tells_versions_from_what_is_none),
 		cmocka_unit_test(reads_a_whole_manifest_in_version_order),
+		cmocka_unit_test(a_release_may_say_that_it_reverts),
 		cmocka_unit_test(policy_may_be_left_out_and_lua_tables_may_be_empty),
 		cmocka_unit_test(says_what_is_wrong_and_where),
 		cmocka_unit_test(says_what_is_wrong_with_a_policy),
