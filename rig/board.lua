@@ -66,7 +66,7 @@ end
 
 -- --- scenarios ----------------------------------------------------------------------------------
 
-local scenario_keys = { about = true, kinds = true, name = true, needs = true, over = true, run = true }
+local scenario_keys = { about = true, kinds = true, name = true, needs = true, order = true, over = true, run = true }
 local overs = { transitions = true, releases = true, boards = true, once = true }
 
 local function names_of(key, list)
@@ -82,7 +82,7 @@ function rig.scenario(s)
 	end
 	for key in pairs(s) do
 		if not scenario_keys[key] then
-			error(("rig.scenario: unknown key '%s'; known are about, kinds, name, needs, over, run"):format(tostring(key)), 2)
+			error(("rig.scenario: unknown key '%s'; known are about, kinds, name, needs, order, over, run"):format(tostring(key)), 2)
 		end
 	end
 	for _, key in ipairs { "kinds", "needs" } do
@@ -98,11 +98,17 @@ function rig.scenario(s)
 	if not overs[s.over] then
 		error('rig.scenario: over: expected "transitions", "releases", "boards" or "once"', 2)
 	end
+	if s.order ~= nil and s.order ~= "trails" and s.order ~= "diverse" then
+		error('rig.scenario: order: expected "trails" or "diverse"', 2)
+	end
+	if s.order and s.over ~= "transitions" then
+		error('rig.scenario: order: has a meaning only over "transitions"', 2)
+	end
 	if type(s.run) ~= "function" then
 		error("rig.scenario: run: expected a function (t, board, item)", 2)
 	end
 	return {
-		declared = { name = s.name, over = s.over, needs = s.needs, about = s.about, kinds = s.kinds },
+		declared = { name = s.name, over = s.over, needs = s.needs, about = s.about, kinds = s.kinds, order = s.order },
 		run = s.run,
 	}
 end

@@ -614,9 +614,10 @@ static void print_plan(const json_t *answer)
 	printf("items      %lld\n", (long long)json_integer_value(json_object_get(plan, "total")));
 	json_array_foreach (json_object_get(plan, "items"), i, item) {
 		const char *expect = json_string_value(json_object_get(item, "expect"));
+		const char *why = json_string_value(json_object_get(item, "why"));
 
-		printf("  %-24s %s\n", json_string_value(json_object_get(item, "item")),
-			expect ? expect : "");
+		printf("  %-24s %s%s%s\n", json_string_value(json_object_get(item, "item")),
+			expect ? expect : "", why ? ": " : "", why ? why : "");
 	}
 	if (!trails)
 		return;

@@ -1,11 +1,14 @@
 #include "items.h"
 
+#include "diversity.h"
 #include "err.h"
 #include "plan.h"
 #include "releases.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ONLY_MAX 64
 
@@ -64,14 +67,163 @@ static json_t *transition_item(const struct plan *plan, size_t index)
 	return item;
 }
 
+/* One item over transitions: which, and the board that gets it. */
+struct deal {
+	size_t transition;
+	unsigned board;
+};
+
+/* The items of a plan in order, and how they came about. */
+struct deals {
+	const struct plan *plan;
+	const json_t *scenario;
+	unsigned boards;
+	struct deal *list; /* room for every transition of the plan */
+	size_t count;
+	size_t *pages; /* per release: pages of its image; NULL unless the order is diverse */
+};
+
+static int no_memory(struct err *e)
+{
+	return err_set(e, ERR_NOMEM, "plan: out of memory");
+}
+
+/* Pages that a release's image takes; 0 where that is not known. */
+static size_t image_pages(const struct release *release, unsigned page_bytes)
+{
+	const char *path = release_image_path(release, "application");
+	struct stat st;
+
+	if (!path || page_bytes == 0 || stat(path, &st) != 0)
+		return 0;
+	return ((size_t)st.st_size + page_bytes - 1) / page_bytes;
+}
+
+static int deal_by_trails(struct deals *d, struct plan *plan, struct err *e)
+{
+	int code = plan_shard(plan, d->boards, &cost, e);
+
+	if (code)
+		return code;
+	for (size_t i = 0; i < plan->trail_count; i++)
+		for (size_t s = 0; s < plan->trails[i].step_count; s++) {
+			size_t step = plan->trails[i].steps[s];
+
+			if (kind_wanted(d->scenario, plan->transitions[step].kind))
+				d->list[d->count++] = (struct deal){step, plan->trails[i].board};
+		}
+	return 0;
+}
+
+/* Round robin, so that all boards together get through the order from its beginning. */
+static int deal_by_diversity(struct deals *d, unsigned page_bytes, struct err *e)
+{
+	const struct manifest *m = d->plan->manifest;
+	size_t count = 0, *order = calloc(d->plan->transition_count + 1, sizeof(*order));
+	int code;
+
+	d->pages = calloc(m->count, sizeof(*d->pages));
+	if (!order || !d->pages) {
+		free(order);
+		return no_memory(e);
+	}
+	for (size_t i = 0; i < m->count; i++)
+		d->pages[i] = image_pages(&m->releases[i], page_bytes);
+	for (size_t i = 0; i < d->plan->transition_count; i++)
+		if (kind_wanted(d->scenario, d->plan->transitions[i].kind))
+			order[count++] = i;
+	code = diversity_order(d->plan, d->pages, order, count, e);
+	for (size_t i = 0; i < count && code == 0; i++)
+		d->list[d->count++] = (struct deal){order[i], (unsigned)(i % d->boards)};
+	free(order);
+	return code;
+}
+
+/* The item as the plan's record has it. */
+static json_t *planned_item(const struct deals *d, size_t index)
+{
+	const struct transition *tr = &d->plan->transitions[index];
+	json_t *item =
+		json_pack("{s:s, s:s}", "item", tr->key, "expect", transition_kind_name(tr->kind));
+	char why[160];
+
+	if (!d->pages)
+		return item;
+	diversity_why(d->plan, d->pages, index, why, sizeof(why));
+	if (why[0])
+		json_object_set_new(item, "why", json_string(why));
+	return item;
+}
+
+/*
+ * What follows from the dealing: items, and trails as the boards will walk them. A trail begins
+ * where the board does not hold what the item begins with.
+ */
+static int put_deals(struct items *items, const struct deals *d, struct err *e)
+{
+	json_t *keys = json_object_get(items->plan, "items"), *trails = json_array();
+	size_t *held = calloc(d->boards, sizeof(*held));
+	json_t **trail = calloc(d->boards, sizeof(*trail)); /* borrowed, per board */
+	int code = 0;
+
+	for (size_t i = 0; held && trail && i < d->count; i++) {
+		const struct deal *deal = &d->list[i];
+		const struct transition *tr = &d->plan->transitions[deal->transition];
+
+		if (!trail[deal->board] || held[deal->board] != tr->from) {
+			trail[deal->board] = json_array();
+			json_array_append_new(trails, trail[deal->board]);
+		}
+		held[deal->board] = transition_holds(tr);
+		json_array_append_new(trail[deal->board], json_string(tr->key));
+		json_array_append_new(keys, planned_item(d, deal->transition));
+		json_array_append_new(json_array_get(items->boards, deal->board),
+			transition_item(d->plan, deal->transition));
+		items->total++;
+	}
+	json_object_set_new(
+		items->plan, "flashes", json_integer((json_int_t)json_array_size(trails)));
+	json_object_set_new(items->plan, "trails", trails);
+	if (!held || !trail)
+		code = no_memory(e);
+	else if (items->total == 0)
+		code = err_set(e, ERR_USAGE,
+			"nothing to run: policy leaves no transition of the kinds this scenario is "
+			"for");
+	free(held);
+	free(trail);
+	return code;
+}
+
+static int deal_plan(struct items *items, struct plan *plan, const json_t *scenario,
+	unsigned boards, unsigned page_bytes, struct err *e)
+{
+	const char *order = json_string_value(json_object_get(scenario, "order"));
+	struct deals d = {.plan = plan, .scenario = scenario, .boards = boards};
+	int code;
+
+	d.list = calloc(plan->transition_count + 1, sizeof(*d.list));
+	if (!d.list)
+		code = no_memory(e);
+	else if (order && strcmp(order, "diverse") == 0)
+		code = deal_by_diversity(&d, page_bytes, e);
+	else
+		code = deal_by_trails(&d, plan, e);
+	if (code == 0)
+		code = put_deals(items, &d, e);
+	free(d.list);
+	free(d.pages);
+	return code;
+}
+
 static int over_transitions(struct items *items, const json_t *scenario, json_t *manifest_json,
-	const json_t *options, unsigned boards, struct err *e)
+	const json_t *options, unsigned boards, unsigned page_bytes, struct err *e)
 {
 	const char *only[ONLY_MAX];
 	size_t only_count = 0, i;
-	json_t *text, *keys = json_object_get(items->plan, "items"), *trails = json_array();
 	struct manifest manifest;
 	struct plan plan;
+	json_t *text;
 	int code;
 
 	json_array_foreach (json_object_get(options, "only"), i, text) {
@@ -79,42 +231,14 @@ static int over_transitions(struct items *items, const json_t *scenario, json_t 
 			only[only_count++] = json_string_value(text);
 	}
 	code = manifest_init(&manifest, manifest_json, e);
-	if (code) {
-		json_decref(trails);
+	if (code)
 		return code;
-	}
 	code = plan_init(&plan, &manifest, only, only_count, e);
 	if (code == 0) {
-		code = plan_shard(&plan, boards, &cost, e);
-		for (i = 0; i < plan.trail_count && code == 0; i++) {
-			const struct trail *trail = &plan.trails[i];
-			json_t *steps = json_array();
-
-			for (size_t s = 0; s < trail->step_count; s++) {
-				const struct transition *tr = &plan.transitions[trail->steps[s]];
-
-				if (!kind_wanted(scenario, tr->kind))
-					continue;
-				json_array_append_new(steps, json_string(tr->key));
-				json_array_append_new(
-					keys, json_pack("{s:s, s:s}", "item", tr->key, "expect",
-						      transition_kind_name(tr->kind)));
-				json_array_append_new(json_array_get(items->boards, trail->board),
-					transition_item(&plan, trail->steps[s]));
-				items->total++;
-			}
-			json_array_append_new(trails, steps);
-		}
-		json_object_set_new(
-			items->plan, "flashes", json_integer((json_int_t)plan.trail_count));
+		code = deal_plan(items, &plan, scenario, boards, page_bytes, e);
 		plan_finish(&plan);
 	}
 	manifest_finish(&manifest);
-	json_object_set_new(items->plan, "trails", trails);
-	if (code == 0 && items->total == 0)
-		code = err_set(e, ERR_USAGE,
-			"nothing to run: policy leaves no transition of the kinds this scenario is "
-			"for");
 	return code;
 }
 
@@ -152,7 +276,7 @@ static int over_releases(struct items *items, json_t *manifest, unsigned boards,
 }
 
 int items_init(struct items *items, const json_t *scenario, json_t *manifest, const json_t *options,
-	unsigned boards, struct err *e)
+	unsigned boards, unsigned page_bytes, struct err *e)
 {
 	const char *over = json_string_value(json_object_get(scenario, "over"));
 	char key[32];
@@ -170,7 +294,7 @@ int items_init(struct items *items, const json_t *scenario, json_t *manifest, co
 			"the scenario goes over transitions, and rig.conf names no manifest: bench "
 			"{ releases = \"…/releases.lua\" }");
 	else if (strcmp(over, "transitions") == 0)
-		code = over_transitions(items, scenario, manifest, options, boards, e);
+		code = over_transitions(items, scenario, manifest, options, boards, page_bytes, e);
 	else if (strcmp(over, "releases") == 0)
 		code = over_releases(items, manifest, boards, e);
 	else if (strcmp(over, "once") == 0)

@@ -16,14 +16,18 @@ struct items {
 };
 
 /*
- * Makes the items of a scenario ({"over", "kinds"}: lua_host.h) over a manifest (config.h; NULL:
- * none) for that many boards. options: "only" as plan.h's filters. An item is {"key", "index",
- * "title"} and, over transitions, "from", "to" (releases as in the manifest), "expect" (a kind of
- * plan.h), "via": [releases before to] and "reason"; over releases, "release", of which those that
- * revert are left out. ERR_CONFIG, ERR_USAGE, ERR_NOMEM. Finished with items_finish().
+ * Makes the items of a scenario ({"over", "kinds", "order"}: lua_host.h) over a manifest (config.h;
+ * NULL: none) for that many boards. With the order "diverse" transitions go to the boards in turns
+ * (diversity.h), else by trails (plan.h); page_bytes is a page of their flash, in which images are
+ * compared, or 0 where sizes do not matter. The plan's trails and flashes are those that the boards
+ * will walk, if every item leaves its board as it should. options: "only" as plan.h's filters. An
+ * item is {"key", "index", "title"} and, over transitions, "from", "to" (releases as in the
+ * manifest), "expect" (a kind of plan.h), "via": [releases before to] and "reason"; over releases,
+ * "release", of which those that revert are left out. ERR_CONFIG, ERR_USAGE, ERR_NOMEM. Finished
+ * with items_finish().
  */
 int items_init(struct items *items, const json_t *scenario, json_t *manifest, const json_t *options,
-	unsigned boards, struct err *e);
+	unsigned boards, unsigned page_bytes, struct err *e);
 void items_finish(struct items *items);
 
 /* A seed for an item from the run's seed and the item's key; positive, below 2^31. */

@@ -54,7 +54,7 @@ struct host *host_create(const char *scenario_path, const char *config_dir, cons
 /* Drops every task and frees. NULL is accepted. */
 void host_destroy(struct host *host);
 
-/* {"name", "over", "needs": […], "about"}; borrowed until host_destroy(). */
+/* {"name", "over", "needs": […], "about", "kinds": […], "order"}; borrowed until host_destroy(). */
 const json_t *host_scenario(const struct host *host);
 
 /*

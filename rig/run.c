@@ -417,10 +417,11 @@ static int start(struct run *run, struct err *e)
 		json_string_value(json_object_get(json_object_get(job, "bench"), "dir"));
 	const char *data = json_string_value(json_object_get(job, "data_dir"));
 	json_t *manifest = json_object_get(job, "manifest");
-	size_t boards = json_array_size(json_object_get(job, "boards"));
+	const json_t *boards = json_object_get(job, "boards");
+	const json_t *flash = json_object_get(json_array_get(boards, 0), "flash");
 	int code;
 
-	if (!scenario || !data || boards == 0)
+	if (!scenario || !data || json_array_size(boards) == 0)
 		return err_set(e, ERR_USAGE, "a job needs scenario, data_dir and boards");
 	run->host =
 		host_create(scenario, config_dir ? config_dir : data, data, &station_hooks, run, e);
@@ -428,7 +429,8 @@ static int start(struct run *run, struct err *e)
 		return -(int)e->code;
 	code = items_init(&run->items, host_scenario(run->host),
 		json_is_object(manifest) ? manifest : NULL, json_object_get(job, "options"),
-		(unsigned)boards, e);
+		(unsigned)json_array_size(boards),
+		(unsigned)json_integer_value(json_object_get(flash, "page")), e);
 	if (code)
 		return code;
 	json_object_set_new(run->totals, "items", json_integer((json_int_t)run->items.total));

@@ -66,6 +66,15 @@ for my $listing ('boards', 'drivers', 'runs', "plan $root/scenarios/upgrade_matr
 	$r = $bench->rig(split(' ', $listing), '--json');
 	ok eval { decode_json($r->{out}) }, "rig $listing --json prints JSON";
 }
+# pairs before density
+$bench->write('pairs.lua', <<'LUA');
+return require("rig").scenario { name = "pairs", over = "transitions", order = "diverse", run = function() end }
+LUA
+$r = $bench->rig('plan', 'pairs.lua');
+like $r->{out}, qr/^items +16\n +1\.0\.0:2\.0\.0 +upgrade: smaller, data format changes, skips 2, first to last$/m,
+	'rig plan shows a diverse order and what makes each pair different';
+my ($flashes) = $r->{out} =~ /^flashes +(\d+) instead of 16$/m;
+is $flashes, scalar(() = $r->{out} =~ /^trail /mg), 'and a flash for each trail it leaves';
 like $bench->rig('flash', 'demo-1', '9.9.9')->{err}, qr/has no release 9\.9\.9; it has 1\.0\.0, /,
 	'a release that is not there is answered with those that are';
 

@@ -513,6 +513,14 @@ static void a_scenario_that_is_wrong_is_refused_with_file_and_line(void **state)
 		"local rig = require 'rig'\nreturn rig.scenario { name = 'x', over = 'once', kinds = { 1 }, "
 		"run = function() end }\n",
 		"kinds[1]: expected a name");
+	expect_bad(b,
+		"local rig = require 'rig'\nreturn rig.scenario { name = 'x', over = 'transitions', "
+		"order = 'random', run = function() end }\n",
+		"order: expected \"trails\" or \"diverse\"");
+	expect_bad(b,
+		"local rig = require 'rig'\nreturn rig.scenario { name = 'x', over = 'once', "
+		"order = 'diverse', run = function() end }\n",
+		"order: has a meaning only over");
 	expect_bad(b, "while true do end\n", "does not come to an end");
 }
 
