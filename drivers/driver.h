@@ -132,9 +132,9 @@ struct trigger_ops {
 	/* Result {"operations": since the mark, "power": bool, "cut": {…} where the last one fell,
 	 * or null, …}. */
 	void (*state)(struct device *dev, struct op *op);
-	/* Writes the operations since the mark to a file, a line each (docs/protocol.md). Result
-	 * {"operations": n}. */
-	void (*trace)(struct device *dev, const char *path, struct op *op);
+	/* Writes the operations since the mark, from number from (1 …) on, to a file, a line each
+	 * with its number (docs/protocol.md). Result {"operations": n since the mark}. */
+	void (*trace)(struct device *dev, const char *path, uint64_t from, struct op *op);
 };
 
 struct snapshot_ops {

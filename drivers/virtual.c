@@ -662,12 +662,14 @@ static void trigger_state(struct device *dev, struct op *op)
 	ask_text(virtual_of(dev), "state", NULL, op, false, whole_answer);
 }
 
-static void trigger_trace(struct device *dev, const char *path, struct op *op)
+static void trigger_trace(struct device *dev, const char *path, uint64_t from, struct op *op)
 {
 	if (path[0] != '/')
 		op_failf(op, ERR_USAGE, "trace: the path must be absolute, not \"%.200s\"", path);
 	else
-		ask(virtual_of(dev), "trace", json_pack("{s:s}", "path", path), op, whole_answer);
+		ask(virtual_of(dev), "trace",
+			json_pack("{s:s, s:I}", "path", path, "from", (json_int_t)from), op,
+			whole_answer);
 }
 
 /* --- snapshot --------------------------------------------------------------------------------- */

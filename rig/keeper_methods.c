@@ -300,7 +300,13 @@ static void do_trigger_state(struct operation *o, json_t *params)
 
 static void do_trigger_trace(struct operation *o, json_t *params)
 {
-	TRIGGER(o)->trace(o->slot->dev, string_of(params, "path"), o->op);
+	json_t *from = json_object_get(params, "from");
+	uint64_t first = json_is_integer(from) ? (uint64_t)json_integer_value(from) : 1;
+
+	if (first == 0)
+		op_failf(o->op, ERR_USAGE, "trigger.trace: \"from\" counts from 1");
+	else
+		TRIGGER(o)->trace(o->slot->dev, string_of(params, "path"), first, o->op);
 }
 
 /* --- the table, in alphabetical order --------------------------------------------------------- */
@@ -361,7 +367,7 @@ static const struct method methods[] = {
 	{"trigger.mark", CAP_TRIGGER, 0, 10 * SEC, do_trigger_mark, {{NULL}}},
 	{"trigger.state", CAP_TRIGGER, 0, 10 * SEC, do_trigger_state, {{NULL}}},
 	{"trigger.trace", CAP_TRIGGER, 0, 30 * SEC, do_trigger_trace,
-		{{"path", PARAM_STRING, true}}},
+		{{"path", PARAM_STRING, true}, {"from", PARAM_COUNT, false}}},
 };
 
 static int by_name(const void *name, const void *method)

@@ -8,7 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[] = {[OPLOG_ERASE] = "erase", [OPLOG_PROGRAM] = "program"};
+static const struct {
+	const char *name, *source;
+} kinds[] = {
+	[OPLOG_ERASE] = {"erase", "operations"},
+	[OPLOG_PROGRAM] = {"program", "operations"},
+	[OPLOG_LINE] = {"line", "lines"},
+	[OPLOG_EDGE] = {"edge", "edges"},
+	[OPLOG_BREAKPOINT] = {"breakpoint", "breakpoints"},
+};
+
+#define KINDS (sizeof(kinds) / sizeof(*kinds))
 
 struct cursor {
 	const char *at, *end; /* of the line */
@@ -57,32 +67,94 @@ static bool take_word(struct cursor *c, const char *word)
 	return true;
 }
 
-/* Parses a line into *op; returns what was expected and is not there, or NULL. */
-static const char *take_line(struct cursor *c, uint32_t expected, struct oplog_op *op)
+/* Takes a kind's name, which a space or the line's end follows. */
+static bool take_kind(struct cursor *c, enum oplog_kind *kind)
 {
-	uint32_t number;
+	for (size_t i = 0; i < KINDS; i++) {
+		size_t len = strlen(kinds[i].name);
+		const char *after = c->at + len;
 
-	if (!take_number(c, 10, &number) || number != expected || !take_word(c, " "))
-		return "the next operation's number and a space";
-	op->value = 0;
-	op->size = OPLOG_PROGRAM_SIZE;
-	if (take_word(c, "erase "))
-		op->kind = OPLOG_ERASE;
-	else if (take_word(c, "program "))
-		op->kind = OPLOG_PROGRAM;
-	else
-		return "\"erase\" or \"program\" and a space";
-	if (!take_number(c, 16, &op->address) || !take_word(c, " "))
-		return "an address as 0x… of 32 bits and a space";
-	if (op->kind == OPLOG_ERASE ? !take_number(c, 10, &op->size) || op->size == 0
-				    : !take_number(c, 16, &op->value))
-		return op->kind == OPLOG_ERASE ? "a size in bytes" : "a value as 0x… of 32 bits";
+		if ((size_t)(c->end - c->at) < len || memcmp(c->at, kinds[i].name, len) != 0 ||
+			(after < c->end && *after != ' '))
+			continue;
+		c->at = after;
+		*kind = (enum oplog_kind)i;
+		return true;
+	}
+	return false;
+}
+
+/* What follows the kind, without the boot; returns what was expected and is not there, or NULL. */
+static const char *take_fields(struct cursor *c, struct oplog_op *op)
+{
+	bool flash = oplog_kind_is_flash(op->kind);
+
+	if (op->kind == OPLOG_LINE) {
+		if (!take_word(c, " "))
+			return "a space and the line's text";
+		c->at = c->end;
+	}
+	if (op->kind == OPLOG_LINE || op->kind == OPLOG_EDGE)
+		return NULL;
+	if (!take_word(c, " ") || !take_number(c, 16, &op->address))
+		return "a space and an address as 0x… of 32 bits";
+	if (flash && !take_word(c, " "))
+		return "a space";
+	if (op->kind == OPLOG_ERASE && (!take_number(c, 10, &op->size) || op->size == 0))
+		return "a size in bytes";
+	if (op->kind == OPLOG_PROGRAM && !take_number(c, 16, &op->value))
+		return "a value as 0x… of 32 bits";
+	if (op->kind == OPLOG_PROGRAM)
+		op->size = OPLOG_PROGRAM_SIZE;
 	if ((uint64_t)op->address + op->size > (uint64_t)1 << 32)
 		return "an operation that ends within 32 bits of address";
+	return NULL;
+}
+
+/*
+ * Parses a line into *op; returns what was expected and is not there, or NULL. before is the
+ * operation before it, or NULL.
+ */
+static const char *take_line(
+	struct cursor *c, uint32_t expected, const struct oplog_op *before, struct oplog_op *op)
+{
+	const char *missing;
+	uint32_t number;
+
+	memset(op, 0, sizeof(*op));
+	if (!take_number(c, 10, &number) || number != expected || !take_word(c, " "))
+		return "the next operation's number and a space";
+	if (!take_kind(c, &op->kind))
+		return "\"erase\", \"program\", \"line\", \"edge\" or \"breakpoint\"";
+	if (before && before->kind != op->kind &&
+		!(oplog_kind_is_flash(before->kind) && oplog_kind_is_flash(op->kind)))
+		return "flash operations alone, or operations of one other kind";
+	missing = take_fields(c, op);
+	if (missing)
+		return missing;
+	if (c->at < c->end && (!take_word(c, " ") || !take_number(c, 10, &op->boot)))
+		return "a space and the number of resets, or nothing more";
+	if (before && op->boot < before->boot)
+		return "no fewer resets than before";
 	return c->at == c->end ? NULL : "nothing more";
 }
 
-int oplog_parse(struct oplog *log, const char *name, const char *text, size_t len, struct err *e)
+static struct oplog_op *add(struct oplog *log, size_t *room)
+{
+	if (!log->ops || log->count == *room) {
+		size_t larger = *room ? *room * 2 : 4096;
+		struct oplog_op *grown = realloc(log->ops, larger * sizeof(*grown));
+
+		if (!grown)
+			return NULL;
+		log->ops = grown;
+		*room = larger;
+	}
+	return &log->ops[log->count];
+}
+
+int oplog_parse_from(struct oplog *log, const char *name, const char *text, size_t len,
+	uint32_t first, struct err *e)
 {
 	const char *end = text + len;
 	size_t room = 0, line = 0;
@@ -91,27 +163,20 @@ int oplog_parse(struct oplog *log, const char *name, const char *text, size_t le
 	while (text < end) {
 		const char *nl = memchr(text, '\n', (size_t)(end - text));
 		struct cursor c = {.at = text, .end = nl};
+		struct oplog_op *op = add(log, &room);
 		const char *expected;
 
 		line++;
-		if (!nl) {
+		if (!op || !nl) {
 			oplog_finish(log);
+			if (!op)
+				return err_set(e, ERR_NOMEM, "%s: out of memory", name);
 			return err_set(e, ERR_PROTOCOL,
 				"%s:%zu: the line is not ended: the trace is truncated", name,
 				line);
 		}
-		if (log->count == room) {
-			struct oplog_op *grown;
-
-			room = room ? room * 2 : 4096;
-			grown = realloc(log->ops, room * sizeof(*grown));
-			if (!grown) {
-				oplog_finish(log);
-				return err_set(e, ERR_NOMEM, "%s: out of memory", name);
-			}
-			log->ops = grown;
-		}
-		expected = take_line(&c, (uint32_t)log->count + 1, &log->ops[log->count]);
+		expected =
+			take_line(&c, first + (uint32_t)log->count, log->count ? op - 1 : NULL, op);
 		if (expected) {
 			size_t column = (size_t)(c.at - text) + 1;
 
@@ -125,7 +190,12 @@ int oplog_parse(struct oplog *log, const char *name, const char *text, size_t le
 	return 0;
 }
 
-int oplog_load(struct oplog *log, const char *path, struct err *e)
+int oplog_parse(struct oplog *log, const char *name, const char *text, size_t len, struct err *e)
+{
+	return oplog_parse_from(log, name, text, len, 1, e);
+}
+
+int oplog_load_from(struct oplog *log, const char *path, uint32_t first, struct err *e)
 {
 	char *text;
 	size_t len;
@@ -135,9 +205,14 @@ int oplog_load(struct oplog *log, const char *path, struct err *e)
 	code = file_read(path, OPLOG_FILE_MAX, &text, &len, e);
 	if (code)
 		return code;
-	code = oplog_parse(log, path, text, len, e);
+	code = oplog_parse_from(log, path, text, len, first, e);
 	free(text);
 	return code;
+}
+
+int oplog_load(struct oplog *log, const char *path, struct err *e)
+{
+	return oplog_load_from(log, path, 1, e);
 }
 
 void oplog_finish(struct oplog *log)
@@ -148,5 +223,15 @@ void oplog_finish(struct oplog *log)
 
 const char *oplog_kind_name(enum oplog_kind kind)
 {
-	return kind_names[kind];
+	return kinds[kind].name;
+}
+
+bool oplog_kind_is_flash(enum oplog_kind kind)
+{
+	return kind == OPLOG_ERASE || kind == OPLOG_PROGRAM;
+}
+
+const char *oplog_source(const struct oplog *log)
+{
+	return kinds[log->count ? log->ops[0].kind : OPLOG_ERASE].source;
 }

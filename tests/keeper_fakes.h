@@ -296,10 +296,16 @@ static inline void fake_breakpoint(struct device *dev, uint32_t address, bool se
 	fake_flag(dev, set, op);
 }
 
+static inline void fake_trace(struct device *dev, const char *path, uint64_t from, struct op *op)
+{
+	(void)from;
+	fake_path(dev, path, op);
+}
+
 static const struct power_ops fake_power_ops = {fake_set, fake_get};
 static const struct console_ops fake_console_ops = {fake_write, fake_drain};
 static const struct trigger_ops fake_trigger_ops = {
-	fake_plain, fake_arm, fake_plain, fake_plain, fake_path};
+	fake_plain, fake_arm, fake_plain, fake_plain, fake_trace};
 static const struct probe_ops fake_probe_ops = {fake_program, fake_verify, fake_read,
 	fake_write_word, fake_plain, fake_plain, fake_flag, fake_flag, fake_breakpoint, fake_plain,
 	fake_command, fake_plain};

@@ -18,14 +18,14 @@ static int writes_setup(void **state)
 	unsigned n = 0;
 
 	(void)state;
-	writes[n++] = (struct vboard_op){VBOARD_ERASE, 0x80000, PAGE};
+	writes[n++] = (struct vboard_op){VBOARD_ERASE, 0x80000, PAGE, 0};
 	for (uint32_t i = 0; i < 8; i++)
-		writes[n++] =
-			(struct vboard_op){VBOARD_PROGRAM, 0x80000 + 4 * i, 0x01020304u * (i + 1)};
-	writes[n++] = (struct vboard_op){VBOARD_ERASE, 0x81000, PAGE};
+		writes[n++] = (struct vboard_op){
+			VBOARD_PROGRAM, 0x80000 + 4 * i, 0x01020304u * (i + 1), 0};
+	writes[n++] = (struct vboard_op){VBOARD_ERASE, 0x81000, PAGE, 0};
 	for (uint32_t i = 0; i < 4; i++)
-		writes[n++] = (struct vboard_op){VBOARD_PROGRAM, 0x81ff0 + 4 * i, ~(0xf0u << i)};
-	writes[n++] = (struct vboard_op){VBOARD_PROGRAM, 0x81ff0, 0x0fffff0f};
+		writes[n++] = (struct vboard_op){VBOARD_PROGRAM, 0x81ff0 + 4 * i, ~(0xf0u << i), 0};
+	writes[n++] = (struct vboard_op){VBOARD_PROGRAM, 0x81ff0, 0x0fffff0f, 0};
 	return n == sizeof(writes) / sizeof(writes[0]) ? 0 : -1;
 }
 
@@ -252,6 +252,60 @@ static void counting_starts_at_the_mark_and_goes_on_over_power_offs(void **state
 	fixture_destroy(f);
 }
 
+/* The boots of the operations in the log, as "0 0 1". */
+static const char *boots(struct vboard *vb)
+{
+	static char text[2 * 64];
+
+	text[0] = '\0';
+	for (size_t i = 0, len = 0; i < vboard_op_count(vb) && len + 2 < sizeof(text); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", i ? " " : "",
+			(unsigned)vboard_op_log(vb)[i].boot);
+	return text;
+}
+
+static void every_operation_says_how_often_the_board_was_reset_since_the_mark(void **state)
+{
+	struct fixture *f = writer();
+	const struct vboard_cut first = {.op = 3}, second = {.op = 5, .tear = VBOARD_TORN};
+
+	(void)state;
+	vboard_cut_arm(f->vb, &first);
+	run_to_the_end(f);
+	vboard_cut_arm(f->vb, &second);
+	run_to_the_end(f);
+	assert_string_equal(boots(f->vb), "1 1 2 2 2");
+	/* held and freed is one reset, also when the power comes on meanwhile */
+	vboard_reset_line(f->vb, true);
+	vboard_power(f->vb, true);
+	vboard_reset_line(f->vb, false);
+	vboard_cut_arm(f->vb, &(struct vboard_cut){.op = 7});
+	assert_false(fixture_run_until(f, "done\n", 2 * SECOND));
+	assert_string_equal(boots(f->vb), "1 1 2 2 2 3");
+	vboard_mark(f->vb);
+	vboard_cut_arm(f->vb, &(struct vboard_cut){.op = 2});
+	run_to_the_end(f);
+	assert_string_equal(boots(f->vb), "1");
+	fixture_destroy(f);
+}
+
+static void the_log_is_written_from_an_operation_on_with_the_numbers_it_has(void **state)
+{
+	struct fixture *f = writer();
+	char text[256] = "";
+	FILE *file = fmemopen(text, sizeof(text), "w");
+	struct err e;
+
+	(void)state;
+	run_to_the_end(f);
+	assert_int_equal(vboard_op_write(f->vb, file, WRITES - 1, &e), 0);
+	assert_int_equal(vboard_op_write(f->vb, file, WRITES + 1, &e), 0); /* none */
+	fclose(file);
+	assert_string_equal(text, "14 program 0x00081ffc 0xfffff87f 1\n"
+				  "15 program 0x00081ff0 0x0fffff0f 1\n");
+	fixture_destroy(f);
+}
+
 static void a_board_that_skews_lies_about_where_the_cut_fell(void **state)
 {
 	struct fixture *f = writer();
@@ -388,6 +442,8 @@ int main(void)
 		cmocka_unit_test(a_cut_by_address_fires_at_the_first_operation_there),
 		cmocka_unit_test(a_disarmed_cut_does_not_fire),
 		cmocka_unit_test(counting_starts_at_the_mark_and_goes_on_over_power_offs),
+		cmocka_unit_test(every_operation_says_how_often_the_board_was_reset_since_the_mark),
+		cmocka_unit_test(the_log_is_written_from_an_operation_on_with_the_numbers_it_has),
 		cmocka_unit_test(a_board_that_skews_lies_about_where_the_cut_fell),
 		cmocka_unit_test(with_a_broken_write_enable_nothing_changes),
 		cmocka_unit_test(device_time_holds_the_controllers_busy_times),

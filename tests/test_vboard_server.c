@@ -129,7 +129,7 @@ static void two_identical_runs_give_an_identical_trace(void **state)
 	}
 	assert_string_equal(texts[0], texts[1]);
 	assert_true(!strncmp(
-		texts[0], "1 erase 0x00080000 4096\n2 program 0x00080000 0x01020304\n", 55));
+		texts[0], "1 erase 0x00080000 4096 1\n2 program 0x00080000 0x01020304 1\n", 59));
 	free(texts[0]);
 	free(texts[1]);
 }
@@ -253,7 +253,8 @@ static void wrong_parameters_are_told_and_harm_nothing(void **state)
 	} wrong[] = {{"power", ""}, {"power", "\"on\": 1"}, {"cut", ""}, {"cut", "\"op\": 0"},
 		{"cut", "\"op\": -1"}, {"cut", "\"op\": 3, \"tear\": \"bent\""},
 		{"cut", "\"op\": 3, \"address\": 4"}, {"cut", "\"address\": 4294967296"},
-		{"trace", ""}, {"trace", "\"path\": \"/nowhere/at/all\""}, {"pace", "\"mode\": 3"},
+		{"trace", ""}, {"trace", "\"path\": \"/nowhere/at/all\""},
+		{"trace", "\"path\": \"/dev/null\", \"from\": 0"}, {"pace", "\"mode\": 3"},
 		{"pace", "\"mode\": \"fast\""}, {"fault", "\"skew\": -1"},
 		{"snapshot", "\"name\": \"\""}, {"reset_line", ""}, {"explode", ""}};
 	struct process p;

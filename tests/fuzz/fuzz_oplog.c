@@ -7,11 +7,15 @@
 const struct fuzz_seed fuzz_seeds[] = {
 	FUZZ_TEXT("1 erase 0x0 256\n2 program 0x0 0xdeadbeef\n3 program 0x4 0x00000000\n"
 		  "4 erase 0x100 256\n5 program 0x100 0x12345678\n"),
+	FUZZ_TEXT("1 erase 0x0 256 0\n2 program 0x0 0xdeadbeef 1\n3 program 0x4 0x0 12\n"),
+	FUZZ_TEXT("1 line upload 10 %\n2 line \n"),
+	FUZZ_TEXT("1 edge\n2 edge 1\n"),
+	FUZZ_TEXT("1 breakpoint 0x100\n2 breakpoint 0x200 4294967295\n"),
 	FUZZ_TEXT("1 program 0xffc 0x0\n2 program 0x10001200 0x0\n3 erase 0x0 4096\n"),
 	FUZZ_END,
 };
-const char *const fuzz_words[] = {
-	"erase ", "program ", "0x", "\n", "0xffffffff", "4294967295", "1 ", "2 ", NULL};
+const char *const fuzz_words[] = {"erase ", "program ", "line ", "edge", "breakpoint ", "0x", "\n",
+	"0xffffffff", "4294967295", "1 ", "2 ", NULL};
 const unsigned fuzz_runs = 100000;
 
 /* What parses can be walked: the flash that an operation in the middle leaves is found again. */
@@ -55,6 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_HOLDS(e.code == ERR_PROTOCOL && strncmp(e.msg, "fuzz:", 5) == 0);
 		FUZZ_HOLDS(!log.ops);
 	} else {
+		for (size_t i = 1; i < log.count; i++)
+			FUZZ_HOLDS(log.ops[i].boot >= log.ops[i - 1].boot);
 		walk(&log);
 	}
 	oplog_finish(&log);
