@@ -1,0 +1,271 @@
+/* What a campaign cuts, and in which order: metadata, edges, bulk. */
+#include "campaign_priv.h"
+
+#include "classes.h"
+#include "err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define GOLDEN 0x9e3779b9u /* 2^32 over the golden ratio */
+/* Of the whole turn. Against a walk of 2^k points, walks turned by one and two thirds are evenly
+ * between them for every k, so that every prefix of all three is spread. */
+#define THIRD 0x55555555u
+
+uint64_t campaign_mix(uint64_t x)
+{
+	/* Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014 */
+	x += 0x9e3779b97f4a7c15u;
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+struct cut campaign_cut_at(const struct campaign *c, uint32_t position, enum cut_tear tear)
+{
+	uint64_t noise = campaign_mix(c->options.seed ^ (uint64_t)position << 32);
+
+	if (position > c->operations)
+		return (struct cut){.op = CUT_END};
+	return (struct cut){.op = position,
+		.tear = tear,
+		.seed = tear == TEAR_CLEAN ? 0 : (uint32_t)(noise % 65535) + 1};
+}
+
+uint32_t campaign_position(const struct campaign *c, const struct cut *cut)
+{
+	if (cut->tear == TEAR_CLEAN && (cut->op == CUT_END || cut->op == c->operations + 1))
+		return c->operations + 1;
+	return cut->op <= c->operations ? cut->op : 0;
+}
+
+/* --- walks ------------------------------------------------------------------------------------ */
+
+static uint64_t reverse(uint64_t x, unsigned bits)
+{
+	uint64_t r = 0;
+
+	for (unsigned i = 0; i < bits; i++)
+		r |= (x >> i & 1) << (bits - 1 - i);
+	return r;
+}
+
+static bool walk_next(struct campaign *c, struct walk *walk, struct cut *cut)
+{
+	while (walk->count && walk->next < (uint64_t)1 << walk->bits) {
+		uint64_t point = (reverse(walk->next++, walk->bits) << 32) >> walk->bits;
+		size_t i = (size_t)(((point + walk->phase) & UINT32_MAX) * walk->count >> 32);
+		uint32_t position = walk->where[i] + walk->after;
+
+		if (!(c->state[walk->tear][position] & walk->skip)) {
+			*cut = campaign_cut_at(c, position, walk->tear);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool campaign_stream_next(struct campaign *c, struct stream *stream, struct cut *cut)
+{
+	for (; stream->at < stream->count; stream->at++) {
+		struct level *level = &stream->levels[stream->at];
+
+		for (unsigned i = 0; i < level->count; i++) {
+			struct walk *walk = &level->walks[level->turn++ % level->count];
+
+			if (walk_next(c, walk, cut))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* --- lists ------------------------------------------------------------------------------------ */
+
+static void put(struct places *places, uint32_t position)
+{
+	places->list[places->used++] = position;
+}
+
+static int rising(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* What was put since start: sorts it, each once, and gives it to a walk. */
+static void add_walk(
+	struct campaign *c, struct level *level, size_t start, enum cut_tear tear, uint32_t phase)
+{
+	struct places *places = &c->places;
+	struct walk *walk = &level->walks[level->count];
+	uint32_t *list = places->list + start;
+	size_t count = places->used - start, used = 0;
+
+	if (tear == TEAR_TORN && !c->options.tears)
+		return;
+	if (count)
+		qsort(list, count, sizeof(*list), rising);
+	for (size_t i = 0; i < count; i++)
+		if (used == 0 || list[used - 1] != list[i])
+			list[used++] = list[i];
+	places->used = start + used;
+	*walk = (struct walk){
+		.where = list, .count = used, .tear = tear, .skip = ASKED | LANDED, .phase = phase};
+	while ((uint64_t)1 << walk->bits < used)
+		walk->bits++;
+	level->count++;
+}
+
+static struct level *add_level(struct stream *stream)
+{
+	return &stream->levels[stream->count++];
+}
+
+/* The operation of the class that follows its first one or comes before its last one. */
+static uint32_t second_of(const struct op_class *class)
+{
+	const struct class_range *r = class->ranges;
+
+	return r->first < r->last || class->range_count == 1 ? r->first + (r->first < r->last)
+							     : r[1].first;
+}
+
+static uint32_t last_but_one_of(const struct op_class *class)
+{
+	const struct class_range *r = &class->ranges[class->range_count - 1];
+
+	return r->first < r->last || class->range_count == 1 ? r->last - (r->first < r->last)
+							     : r[-1].last;
+}
+
+static void put_class_ends(struct places *places, const struct op_class *class)
+{
+	put(places, class->ranges[0].first);
+	put(places, class->ranges[class->range_count - 1].last);
+}
+
+static void put_class_neighbours(struct places *places, const struct op_class *class)
+{
+	put(places, second_of(class));
+	put(places, last_but_one_of(class));
+}
+
+static void put_stretch_ends(struct places *places, const struct op_class *class)
+{
+	for (size_t i = 0; i < class->range_count; i++) {
+		put(places, class->ranges[i].first);
+		put(places, class->ranges[i].last);
+	}
+}
+
+static void put_stretch_neighbours(struct places *places, const struct op_class *class)
+{
+	for (size_t i = 0; i < class->range_count; i++) {
+		if (class->ranges[i].first == class->ranges[i].last)
+			continue;
+		put(places, class->ranges[i].first + 1);
+		put(places, class->ranges[i].last - 1);
+	}
+}
+
+static void put_all(struct places *places, const struct op_class *class)
+{
+	for (size_t i = 0; i < class->range_count; i++)
+		for (uint32_t op = class->ranges[i].first; op <= class->ranges[i].last; op++)
+			put(places, op);
+}
+
+/* --- streams ---------------------------------------------------------------------------------- */
+
+static size_t put_classes(struct campaign *c, const struct classes *classes, bool metadata,
+	void (*put_class)(struct places *places, const struct op_class *class))
+{
+	size_t start = c->places.used;
+
+	for (size_t i = 0; i < classes->count; i++)
+		if (classes->list[i].metadata == metadata)
+			put_class(&c->places, &classes->list[i]);
+	return start;
+}
+
+/* The end and the first operation, then the edges of classes, then of stretches. */
+static void add_edges(struct campaign *c, const struct classes *classes, uint32_t phase)
+{
+	static void (*const puts[])(struct places * places, const struct op_class *class) = {
+		put_class_ends, put_class_neighbours, put_stretch_ends, put_stretch_neighbours};
+	struct stream *stream = &c->streams[STREAM_EDGE];
+	struct walk *ends = &stream->levels[0].walks[0];
+	size_t start = c->places.used;
+
+	put(&c->places, c->operations + 1);
+	put(&c->places, 1);
+	*ends = (struct walk){.where = c->places.list + start,
+		.count = c->operations ? 2 : 1,
+		.skip = ASKED | LANDED,
+		.bits = c->operations ? 1 : 0};
+	add_level(stream)->count = 1;
+	for (size_t i = 0; i < sizeof(puts) / sizeof(*puts); i++) {
+		struct level *level = add_level(stream);
+
+		start = put_classes(c, classes, false, puts[i]);
+		add_walk(c, level, start, TEAR_TORN, phase + THIRD);
+		add_walk(c, level, start, TEAR_CLEAN, phase);
+		/* the first of many a stretch is right after metadata, whose business it is: else
+		 * these places would come in every transition */
+		for (unsigned k = 0; k < level->count; k++)
+			level->walks[k].skip |= METADATA;
+	}
+}
+
+static void add_bulk(struct campaign *c, const struct classes *classes, uint32_t phase)
+{
+	struct level *level = add_level(&c->streams[STREAM_BULK]);
+	size_t start = put_classes(c, classes, false, put_all);
+
+	add_walk(c, level, start, TEAR_CLEAN, phase);
+	add_walk(c, level, start, TEAR_TORN, phase + THIRD);
+}
+
+static void mark_metadata(struct campaign *c, uint32_t position, enum cut_tear tear)
+{
+	c->places.metadata += !(c->state[tear][position] & METADATA);
+	c->state[tear][position] |= METADATA;
+}
+
+static void add_metadata(struct campaign *c, const struct classes *classes, uint32_t phase)
+{
+	struct level *level = add_level(&c->streams[STREAM_METADATA]);
+	size_t start = put_classes(c, classes, true, put_all);
+
+	add_walk(c, level, start, TEAR_TORN, phase);
+	add_walk(c, level, start, TEAR_CLEAN, phase + THIRD);
+	add_walk(c, level, start, TEAR_CLEAN, phase + 2 * THIRD);
+	level->walks[level->count - 1].after = 1;
+	for (size_t i = start; i < c->places.used; i++) {
+		uint32_t op = c->places.list[i];
+
+		mark_metadata(c, op, TEAR_CLEAN);
+		if (c->options.tears)
+			mark_metadata(c, op, TEAR_TORN);
+		mark_metadata(c, op + 1, TEAR_CLEAN);
+	}
+}
+
+int campaign_places_init(struct campaign *c, const struct classes *classes, struct err *e)
+{
+	uint32_t phase = c->options.index * GOLDEN + (uint32_t)campaign_mix(c->options.seed);
+	size_t room = 2 + c->operations;
+
+	/* before equal ones are dropped, each of the four kinds of edges */
+	for (size_t i = 0; i < classes->count; i++)
+		room += 4 + 4 * classes->list[i].range_count;
+	c->places.list = calloc(room, sizeof(*c->places.list));
+	if (!c->places.list)
+		return err_set(e, ERR_NOMEM, "campaign: out of memory");
+	add_metadata(c, classes, phase);
+	add_edges(c, classes, phase);
+	add_bulk(c, classes, phase);
+	return 0;
+}

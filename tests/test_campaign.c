@@ -1,0 +1,1027 @@
+#include "rig/campaign.h"
+
+#include "tests/campaign_logs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* --- a device, and a campaign on it ------------------------------------------------------------
+ */
+
+struct device;
+
+/* What becomes of a trial is a function of its cuts. */
+typedef void device_fn(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome);
+
+struct device {
+	device_fn *answer; /* NULL: everything passes */
+	uint32_t first, last;
+	bool clean, torn; /* which tears fail there */
+	size_t operations;
+};
+
+struct trial {
+	struct cuts cuts;
+	const char *why;
+	struct campaign_outcome outcome;
+};
+
+struct story {
+	struct oplog log;
+	struct classes classes;
+	struct campaign_options options;
+	struct device device;
+	struct campaign *campaign;
+	struct trial *trials;
+	size_t count;
+};
+
+static const struct campaign_options everything = {.seed = 1,
+	.limit = SIZE_MAX,
+	.tears = true,
+	.second = true,
+	.windows = true};
+
+static void create(struct story *s)
+{
+	struct err e;
+
+	if (campaign_create(&s->campaign, &s->log, &s->classes, &s->options, &e) != 0)
+		fail_msg("%s", e.msg);
+}
+
+static struct story *story(struct oplog log, const struct campaign_options *options)
+{
+	struct story *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	s->log = log;
+	s->classes = log_classes(&log);
+	s->options = *options;
+	s->device.operations = log.count;
+	create(s);
+	return s;
+}
+
+static void finish(struct story *s)
+{
+	campaign_destroy(s->campaign);
+	classes_finish(&s->classes);
+	oplog_finish(&s->log);
+	free(s->trials);
+	free(s);
+}
+
+static uint32_t position(const struct story *s, const struct cut *cut)
+{
+	return cut->op == CUT_END ? (uint32_t)s->log.count + 1 : cut->op;
+}
+
+/* One trial; false when the campaign is over. */
+static bool step(struct story *s)
+{
+	struct trial t = {.outcome = {.fired = true, .placed = true, .recovery = 4000}};
+	struct err e;
+
+	if (!campaign_next(s->campaign, &t.cuts, &t.why))
+		return false;
+	t.outcome.landed = t.cuts.list[0];
+	t.outcome.cuts_fired = (unsigned)t.cuts.count;
+	if (s->device.answer)
+		s->device.answer(&s->device, &t.cuts, &t.outcome);
+	if (campaign_outcome(s->campaign, &t.cuts, &t.outcome, &e) != 0)
+		fail_msg("%s", e.msg);
+	if ((s->count & (s->count - 1)) == 0) {
+		s->trials = realloc(s->trials, (s->count ? s->count * 2 : 1) * sizeof(*s->trials));
+		assert_non_null(s->trials);
+	}
+	s->trials[s->count++] = t;
+	return true;
+}
+
+static void run(struct story *s)
+{
+	/* more than all single cuts, second cuts and searches there can be */
+	size_t most = 4 * s->log.count + 1000;
+
+	while (step(s))
+		assert_true(s->count < most);
+}
+
+static bool is_why(const struct trial *t, const char *why)
+{
+	return strcmp(t->why, why) == 0;
+}
+
+static size_t count_why(const struct story *s, size_t prefix, const char *why)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < prefix && i < s->count; i++)
+		n += is_why(&s->trials[i], why);
+	return n;
+}
+
+static bool metadata(const struct story *s, uint32_t op)
+{
+	return op >= 1 && op <= s->log.count && s->classes.list[s->classes.of[op - 1]].metadata;
+}
+
+/* Which single cuts were tried: a bit for each tear, by position. */
+static uint8_t *tried(const struct story *s)
+{
+	uint8_t *map = calloc(s->log.count + 2, 1);
+
+	assert_non_null(map);
+	for (size_t i = 0; i < s->count; i++)
+		if (s->trials[i].cuts.count == 1) {
+			const struct cut *cut = &s->trials[i].cuts.list[0];
+
+			map[position(s, cut)] |= (uint8_t)(1u << cut->tear);
+		}
+	return map;
+}
+
+static int by_cuts(const void *a, const void *b)
+{
+	return cuts_compare(&((const struct trial *)a)->cuts, &((const struct trial *)b)->cuts);
+}
+
+static void assert_nothing_twice(const struct story *s)
+{
+	struct trial *sorted = calloc(s->count + 1, sizeof(*sorted));
+
+	assert_non_null(sorted);
+	memcpy(sorted, s->trials, s->count * sizeof(*sorted));
+	qsort(sorted, s->count, sizeof(*sorted), by_cuts);
+	for (size_t i = 1; i < s->count; i++)
+		assert_int_not_equal(by_cuts(&sorted[i - 1], &sorted[i]), 0);
+	free(sorted);
+}
+
+/* --- what is chosen ----------------------------------------------------------------------------
+ */
+
+static void thirty_cuts_are_a_fair_share_of_everything(void **state)
+{
+	(void)state;
+	for (uint32_t index = 0; index < 10; index++) {
+		struct campaign_options options = everything;
+		struct story *s;
+
+		options.index = index;
+		options.limit = 30;
+		s = story(log_update(8, 500), &options);
+		run(s);
+		assert_in_range(count_why(s, s->count, "metadata"), 11, 17);
+		assert_in_range(count_why(s, s->count, "edge"), 5, 9);
+		assert_in_range(count_why(s, s->count, "bulk"), 5, 9);
+		assert_in_range(count_why(s, s->count, "second"), 5, 9);
+		assert_int_equal(campaign_landed(s->campaign), 30);
+		assert_nothing_twice(s);
+		finish(s);
+	}
+}
+
+static void the_end_and_the_first_operation_are_among_the_first_ten(void **state)
+{
+	struct story *s = story(log_update(8, 500), &everything);
+	bool end = false, first = false;
+
+	(void)state;
+	for (int i = 0; i < 10 && step(s); i++) {
+		end = end || s->trials[i].cuts.list[0].op == CUT_END;
+		first = first || s->trials[i].cuts.list[0].op == 1;
+	}
+	assert_true(end && first);
+	finish(s);
+}
+
+static void a_thousand_cuts_hold_all_metadata_before_torn_and_after(void **state)
+{
+	struct campaign_options options = everything;
+	struct story *s;
+	uint8_t *map;
+	size_t seen = 0;
+
+	(void)state;
+	options.limit = 1000;
+	s = story(log_update(8, 530), &options); /* 17,000 operations */
+	run(s);
+	map = tried(s);
+	for (uint32_t op = 1; op <= s->log.count; op++) {
+		if (!metadata(s, op))
+			continue;
+		seen++;
+		assert_int_equal(map[op], 3);
+		assert_int_equal(map[op + 1] & 1, 1);
+	}
+	assert_in_range(seen, 60, 90);
+	assert_int_equal(campaign_landed(s->campaign), 1000);
+	free(map);
+	finish(s);
+}
+
+static void a_thousand_cuts_leave_gaps_of_about_a_grids(void **state)
+{
+	struct campaign_options options = everything;
+	struct campaign_plan plan;
+	struct story *s;
+	struct err e;
+
+	(void)state;
+	options.limit = 1000;
+	s = story(log_update(8, 530), &options);
+	run(s);
+	assert_int_equal(campaign_planned(s->campaign, &plan, &e), 0);
+	assert_true(plan.gap <= 2 * s->log.count / plan.bulk);
+	finish(s);
+}
+
+static void the_edges_of_every_bulk_class_come_before_those_of_its_stretches(void **state)
+{
+	struct campaign_options options = everything;
+	struct story *s;
+	uint8_t *map;
+
+	(void)state;
+	options.limit = 500;
+	s = story(log_update(8, 530), &options);
+	run(s);
+	map = tried(s);
+	for (size_t i = 0; i < s->classes.count; i++) {
+		const struct op_class *class = &s->classes.list[i];
+		const struct class_range *last = &class->ranges[class->range_count - 1];
+
+		if (class->metadata)
+			continue;
+		assert_int_equal(map[class->ranges[0].first], 3);
+		assert_int_equal(map[last->last], 3);
+		if (class->kind == OPLOG_PROGRAM) {
+			assert_int_equal(map[class->ranges[0].first + 1], 3);
+			assert_int_equal(map[last->last - 1], 3);
+		}
+	}
+	free(map);
+	finish(s);
+}
+
+/* The largest distance between neighbours among marks, of which there are count, as a circle. */
+static size_t largest_gap(const uint8_t *marks, size_t count)
+{
+	size_t gap = 0, first = SIZE_MAX, before = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!marks[i])
+			continue;
+		if (first == SIZE_MAX)
+			first = i;
+		else
+			gap = i - before > gap ? i - before : gap;
+		before = i;
+	}
+	if (first == SIZE_MAX)
+		return count;
+	return first + count - before > gap ? first + count - before : gap;
+}
+
+/* The rank of each operation among those of metadata, or among the others. */
+static size_t ranks(const struct story *s, bool of_metadata, size_t *rank)
+{
+	size_t n = 0;
+
+	for (uint32_t op = 1; op <= s->log.count; op++)
+		if (metadata(s, op) == of_metadata)
+			rank[op] = n++;
+	return n;
+}
+
+/* Walks the whole campaign, and holds every prefix against an even spread. */
+static void assert_spread(bool of_metadata, const char *why, unsigned times)
+{
+	for (uint32_t index = 0; index < 10; index++) {
+		struct campaign_options options = everything;
+		struct story *s;
+		size_t *rank, count, n = 0;
+		uint8_t *marks;
+
+		options.index = index;
+		options.second = false;
+		s = story(log_update(8, 100), &options);
+		rank = calloc(s->log.count + 2, sizeof(*rank));
+		marks = calloc(s->log.count + 2, 1);
+		assert_true(rank && marks);
+		count = ranks(s, of_metadata, rank);
+		while (step(s)) {
+			const struct trial *t = &s->trials[s->count - 1];
+			uint32_t op = position(s, &t->cuts.list[0]);
+
+			/* "after" counts for the operation it is after */
+			op -= metadata(s, op) != of_metadata;
+			if (op && metadata(s, op) == of_metadata)
+				marks[rank[op]] = 1;
+			if (!is_why(t, why))
+				continue;
+			if (++n > count)
+				break;
+			if (largest_gap(marks, count) > times * count / n + 2)
+				fail_msg("index %u: after %zu of %zu the gap is %zu",
+					(unsigned)index, n, count, largest_gap(marks, count));
+		}
+		free(marks);
+		free(rank);
+		finish(s);
+	}
+}
+
+static void every_prefix_of_the_metadata_is_spread(void **state)
+{
+	(void)state;
+	assert_spread(true, "metadata", 3);
+}
+
+static void every_prefix_of_the_bulk_is_spread(void **state)
+{
+	(void)state;
+	assert_spread(false, "bulk", 3);
+}
+
+static void transitions_look_at_different_places_and_together_spread(void **state)
+{
+	static const char *const reasons[] = {"metadata", "bulk"};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		size_t asked = 0, different = 0, count = 0, gap;
+		uint8_t *marks = NULL, *cuts[2] = {NULL, NULL};
+
+		for (uint32_t index = 0; index < 10; index++) {
+			struct campaign_options options = everything;
+			struct story *s;
+			size_t *rank;
+
+			options.index = index;
+			options.limit = 30;
+			s = story(log_update(100, 30), &options);
+			rank = calloc(s->log.count + 2, sizeof(*rank));
+			assert_non_null(rank);
+			count = ranks(s, i == 0, rank);
+			if (!marks) {
+				marks = calloc(count, 1);
+				cuts[0] = calloc(s->log.count + 2, 1);
+				cuts[1] = calloc(s->log.count + 2, 1);
+			}
+			assert_true(marks && cuts[0] && cuts[1]);
+			run(s);
+			for (size_t k = 0; k < s->count; k++) {
+				const struct cut *cut = &s->trials[k].cuts.list[0];
+				uint32_t op = position(s, cut);
+
+				if (!is_why(&s->trials[k], reasons[i]) || op > s->log.count)
+					continue;
+				different += !cuts[cut->tear][op];
+				cuts[cut->tear][op] = 1;
+				op -= metadata(s, op) != (i == 0);
+				marks[rank[op]] = 1;
+				asked++;
+			}
+			free(rank);
+			finish(s);
+		}
+		gap = largest_gap(marks, count);
+		if (different < asked * 9 / 10 || gap > 4 * count / asked)
+			fail_msg("%s: %zu of %zu places differ, the gap is %zu of %zu", reasons[i],
+				different, asked, gap, count);
+		free(marks);
+		free(cuts[0]);
+		free(cuts[1]);
+	}
+}
+
+static void fails_within(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	const struct cut *cut = &cuts->list[0];
+	size_t at = cut->op == CUT_END ? device->operations + 1 : cut->op;
+
+	outcome->failed = cuts->count == 1 && at >= device->first && at <= device->last &&
+			  (cut->tear == TEAR_CLEAN ? device->clean : device->torn);
+}
+
+static void a_window_in_the_bulk_is_found_as_soon_as_van_der_corput_promises(void **state)
+{
+	static const uint32_t widths[] = {1, 4, 32, 64, 300};
+	uint32_t noise = 1;
+
+	(void)state;
+	for (uint32_t i = 0; i < 60; i++) {
+		struct campaign_options options = everything;
+		uint32_t width = widths[i % 5];
+		bool torn = i % 2;
+		size_t bulk = 0, made = 0, promise = 1;
+		struct story *s;
+
+		options.seed = i * 7919;
+		options.index = i;
+		s = story(log_update(3, 700), &options);
+		for (uint32_t op = 1; op <= s->log.count; op++)
+			bulk += !metadata(s, op);
+		while (promise * width < bulk)
+			promise *= 2;
+		s->device.answer = fails_within;
+		*(torn ? &s->device.torn : &s->device.clean) = true;
+		/* within one stretch, where operations of the bulk follow each other */
+		do {
+			noise = noise * 1664525 + 1013904223;
+			s->device.first = noise % (uint32_t)(s->log.count - width) + 1;
+			s->device.last = s->device.first + width - 1;
+			bulk = 0;
+			for (uint32_t op = s->device.first; op <= s->device.last; op++)
+				bulk += metadata(s, op);
+		} while (bulk);
+		while (step(s) && !s->trials[s->count - 1].outcome.failed)
+			made += is_why(&s->trials[s->count - 1], "bulk") &&
+				s->trials[s->count - 1].cuts.list[0].tear ==
+					(torn ? TEAR_TORN : TEAR_CLEAN);
+		assert_true(s->trials[s->count - 1].outcome.failed);
+		assert_true(made < promise);
+		finish(s);
+	}
+}
+
+static void all_cuts_are_all_there_are_each_once(void **state)
+{
+	struct story *s = story(log_update(3, 60), &everything);
+	uint8_t *map;
+
+	(void)state;
+	run(s);
+	map = tried(s);
+	for (size_t at = 1; at <= s->log.count; at++)
+		assert_int_equal(map[at], 3);
+	assert_int_equal(map[s->log.count + 1], 1);
+	assert_int_equal(campaign_landed(s->campaign), 2 * s->log.count + 1);
+	assert_int_equal(campaign_landed(s->campaign), cuts_possible(s->log.count));
+	assert_nothing_twice(s);
+	free(map);
+	finish(s);
+}
+
+static void a_board_that_cannot_tear_is_not_asked_to(void **state)
+{
+	struct campaign_options options = everything;
+	struct story *s;
+
+	(void)state;
+	options.tears = false;
+	s = story(log_update(3, 60), &options);
+	s->device = (struct device){.answer = fails_within,
+		.first = 100,
+		.last = 110,
+		.clean = true,
+		.operations = s->log.count};
+	run(s);
+	for (size_t i = 0; i < s->count; i++)
+		for (size_t k = 0; k < s->trials[i].cuts.count; k++)
+			assert_int_equal(s->trials[i].cuts.list[k].tear, TEAR_CLEAN);
+	assert_int_equal(campaign_landed(s->campaign), s->log.count + 1);
+	assert_int_equal(campaign_window(s->campaign, 0)->tear, CAMPAIGN_CLEAN);
+	finish(s);
+}
+
+static void an_update_without_operations_is_cut_at_its_end(void **state)
+{
+	struct story *s = story((struct oplog){0}, &everything);
+
+	(void)state;
+	run(s);
+	assert_int_equal(s->count, 1);
+	assert_int_equal(s->trials[0].cuts.list[0].op, CUT_END);
+	finish(s);
+}
+
+/* --- second cuts -------------------------------------------------------------------------------
+ */
+
+static void second_cuts_come_at_all_ten_places_clean_and_torn(void **state)
+{
+	(void)state;
+	for (uint32_t index = 0; index < 4; index++) {
+		struct campaign_options options = everything;
+		unsigned seen[CAMPAIGN_SECOND_PLACES][2] = {{0}};
+		struct story *s;
+
+		options.index = index;
+		options.limit = 150;
+		s = story(log_update(8, 500), &options);
+		run(s);
+		for (size_t i = 0; i < s->count; i++) {
+			const struct cut *second = &s->trials[i].cuts.list[1];
+
+			if (s->trials[i].cuts.count == 2)
+				seen[second->op - 1][second->tear]++;
+		}
+		for (int i = 0; i < CAMPAIGN_SECOND_PLACES; i++)
+			assert_true(seen[i][0] > 0 && seen[i][1] > 0);
+		finish(s);
+	}
+}
+
+static void fails_or_recovers_at_once(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	outcome->failed = cuts->list[0].op % 4 == 0;
+	outcome->recovery = (long)(cuts->list[0].op % 4) - 1;
+}
+
+static void a_second_cut_follows_a_metadata_cut_that_passed_and_recovered(void **state)
+{
+	struct campaign_options options = everything;
+	struct story *s;
+	size_t seconds = 0;
+
+	(void)state;
+	options.windows = false;
+	s = story(log_update(8, 60), &options);
+	s->device.answer = fails_or_recovers_at_once;
+	run(s);
+	for (size_t i = 0; i < s->count; i++) {
+		const struct trial *t = &s->trials[i];
+		size_t before = 0;
+
+		if (t->cuts.count == 1)
+			continue;
+		seconds++;
+		while (s->trials[before].cuts.count != 1 ||
+			cut_compare(&s->trials[before].cuts.list[0], &t->cuts.list[0]) != 0)
+			before++;
+		assert_true(before < i);
+		assert_true(is_why(&s->trials[before], "metadata"));
+		assert_false(s->trials[before].outcome.failed);
+		assert_true(s->trials[before].outcome.recovery > 0);
+		assert_true(t->cuts.list[1].op <= (uint32_t)s->trials[before].outcome.recovery);
+	}
+	assert_true(seconds > 20);
+	assert_nothing_twice(s);
+	finish(s);
+}
+
+static void second_cuts_are_at_most_a_third_of_the_trials(void **state)
+{
+	static const size_t limits[] = {5, 30, 300, SIZE_MAX};
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct campaign_options options = everything;
+		size_t seconds = 0;
+		struct story *s;
+
+		options.limit = limits[i];
+		s = story(log_update(4, 20), &options);
+		while (step(s)) {
+			seconds += s->trials[s->count - 1].cuts.count == 2;
+			assert_true(3 * seconds <= s->count);
+		}
+		/* all of them use what there is */
+		if (limits[i] == SIZE_MAX)
+			assert_true(3 * (seconds + 1) > s->count);
+		finish(s);
+	}
+}
+
+static void seconds_fail(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	outcome->failed = cuts->count == 2;
+}
+
+static void a_second_cut_that_fails_opens_no_window(void **state)
+{
+	struct story *s = story(log_update(4, 60), &everything);
+
+	(void)state;
+	s->device.answer = seconds_fail;
+	run(s);
+	assert_int_equal(count_why(s, s->count, "window"), 0);
+	assert_null(campaign_window(s->campaign, 0));
+	finish(s);
+}
+
+/* --- windows -----------------------------------------------------------------------------------
+ */
+
+static void the_edges_of_a_window_are_found_exactly(void **state)
+{
+	static const uint32_t widths[] = {1, 4, 64, 300};
+	static const struct {
+		bool clean, torn;
+		enum campaign_tear tear;
+	} tears[] = {{true, false, CAMPAIGN_CLEAN}, {false, true, CAMPAIGN_TORN},
+		{true, true, CAMPAIGN_ANY}};
+
+	(void)state;
+	for (int i = 0; i < 4 * 3 * 3; i++) {
+		const struct campaign_window *w;
+		struct story *s = story(log_update(3, 300), &everything);
+		uint32_t width = widths[i % 4], end = (uint32_t)s->log.count;
+		/* at the start, somewhere, and at the end */
+		const uint32_t first[] = {1, 1234, end - width + 1};
+
+		s->device.answer = fails_within;
+		s->device.first = first[i / 4 % 3];
+		s->device.last = s->device.first + width - 1;
+		s->device.clean = tears[i / 12].clean;
+		s->device.torn = tears[i / 12].torn;
+		while (!campaign_window(s->campaign, 0))
+			assert_true(step(s));
+		w = campaign_window(s->campaign, 0);
+		assert_int_equal(w->first, s->device.first);
+		assert_int_equal(w->last, s->device.last);
+		assert_int_equal(w->tear, tears[i / 12].tear);
+		assert_true(w->whole);
+		assert_in_range(w->found.op, w->first, w->last);
+		assert_int_equal(w->trials, count_why(s, s->count, "window"));
+		assert_true(w->trials <= CAMPAIGN_WINDOW_TRIALS_MAX);
+		run(s);
+		/* what fails in it later opens no other one */
+		assert_null(campaign_window(s->campaign, 1));
+		assert_nothing_twice(s);
+		finish(s);
+	}
+	(void)state;
+}
+
+static void a_search_comes_at_once_and_does_not_count(void **state)
+{
+	struct campaign_options options = everything;
+	struct story *s;
+	bool failed = false;
+	size_t window = 0, first = 0;
+
+	(void)state;
+	options.limit = 30;
+	s = story(log_update(8, 500), &options);
+	s->device = (struct device){.answer = fails_within,
+		.first = 1000,
+		.last = 9000,
+		.clean = true,
+		.torn = true,
+		.operations = s->log.count};
+	run(s);
+	for (size_t i = 0; i < s->count; i++) {
+		const struct trial *t = &s->trials[i];
+
+		if (failed && !window)
+			assert_true(is_why(t, "window"));
+		failed = failed || t->outcome.failed;
+		window += is_why(t, "window");
+		first += !is_why(t, "window") && t->cuts.count == 1;
+	}
+	assert_true(window > 10);
+	assert_int_equal(first, 30);
+	finish(s);
+}
+
+/* Fails at every hundredth operation, in stretches of a few. */
+static void fails_often(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	outcome->failed = cuts->list[0].op % 100 < 5;
+}
+
+static void no_more_than_four_windows_are_searched(void **state)
+{
+	struct story *s = story(log_update(4, 100), &everything);
+
+	(void)state;
+	s->device.answer = fails_often;
+	run(s);
+	assert_non_null(campaign_window(s->campaign, CAMPAIGN_WINDOWS_MAX - 1));
+	assert_null(campaign_window(s->campaign, CAMPAIGN_WINDOWS_MAX));
+	assert_true(count_why(s, s->count, "window") <=
+		    (size_t)CAMPAIGN_WINDOWS_MAX * CAMPAIGN_WINDOW_TRIALS_MAX);
+	finish(s);
+}
+
+/* Within the window every cut but the first few misses. */
+static void fails_and_then_misses(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	fails_within(device, cuts, outcome);
+	outcome->fired = !outcome->failed || cuts->list[0].op % 64 == 0;
+	outcome->failed = outcome->failed && outcome->fired;
+}
+
+static void a_window_whose_ends_cannot_be_seen_is_not_whole(void **state)
+{
+	struct story *s = story(log_update(4, 300), &everything);
+
+	(void)state;
+	s->device = (struct device){.answer = fails_and_then_misses,
+		.first = 640 - 10,
+		.last = 640 + 10,
+		.clean = true,
+		.torn = true,
+		.operations = s->log.count};
+	run(s);
+	assert_int_equal(campaign_window(s->campaign, 0)->first, 640);
+	assert_int_equal(campaign_window(s->campaign, 0)->last, 640);
+	assert_false(campaign_window(s->campaign, 0)->whole);
+	finish(s);
+}
+
+/* Torn cuts fail in the window, but for every second one, which cannot be torn. */
+static void some_cannot_be_torn(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	fails_within(device, cuts, outcome);
+	if (cuts->list[0].tear == TEAR_TORN && cuts->list[0].op % 2 == 0) {
+		outcome->landed.tear = TEAR_CLEAN;
+		outcome->landed.seed = 0;
+		outcome->failed = false;
+	}
+}
+
+static void what_cannot_be_torn_does_not_end_a_torn_window(void **state)
+{
+	struct story *s = story(log_update(4, 300), &everything);
+
+	(void)state;
+	s->device = (struct device){.answer = some_cannot_be_torn,
+		.first = 501,
+		.last = 531,
+		.torn = true,
+		.operations = s->log.count};
+	while (!campaign_window(s->campaign, 0))
+		assert_true(step(s));
+	assert_int_equal(campaign_window(s->campaign, 0)->first, 501);
+	assert_int_equal(campaign_window(s->campaign, 0)->last, 531);
+	assert_int_equal(campaign_window(s->campaign, 0)->tear, CAMPAIGN_TORN);
+	assert_true(campaign_window(s->campaign, 0)->whole);
+	finish(s);
+}
+
+/* --- what does not go as it should -------------------------------------------------------------
+ */
+
+static void a_torn_cut_that_landed_clean_counts_once_and_is_not_tried_again(void **state)
+{
+	struct campaign_options options = everything;
+	struct story *s;
+
+	(void)state;
+	options.limit = 100;
+	s = story(log_update(8, 500), &options);
+	s->device.answer = some_cannot_be_torn;
+	run(s);
+	assert_int_equal(campaign_landed(s->campaign), 100);
+	for (size_t i = 0; i < s->count; i++)
+		for (size_t k = 0; k < i; k++) {
+			const struct cut *a = &s->trials[k].outcome.landed;
+
+			if (s->trials[i].cuts.count == 1 && s->trials[k].cuts.count == 1)
+				assert_int_not_equal(cut_compare(a, &s->trials[i].cuts.list[0]), 0);
+		}
+	finish(s);
+}
+
+static void nothing_fires(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	(void)cuts;
+	*outcome = (struct campaign_outcome){.recovery = -1};
+}
+
+static void all_are_errors(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	(void)cuts;
+	outcome->error = true;
+}
+
+static void all_land_at_one_place_and_fail(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	(void)cuts;
+	outcome->landed = (struct cut){.op = 5};
+	outcome->failed = true;
+}
+
+static void all_land_elsewhere(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	outcome->landed.op = (cuts->list[0].op * 31u) % (uint32_t)device->operations + 1;
+	outcome->failed = outcome->landed.op % 3 == 0;
+}
+
+static void nowhere(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	(void)cuts;
+	outcome->landed = (struct cut){.op = 4000000};
+}
+
+static void all_fail(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	(void)cuts;
+	outcome->failed = true;
+}
+
+static void nothing_is_placed(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	(void)device;
+	(void)cuts;
+	outcome->placed = false;
+}
+
+static void a_campaign_ends_whatever_the_device_says(void **state)
+{
+	static device_fn *const liars[] = {nothing_fires, all_are_errors,
+		all_land_at_one_place_and_fail, all_land_elsewhere, nowhere, all_fail,
+		nothing_is_placed};
+	static const size_t limits[] = {0, 1, 30, SIZE_MAX};
+
+	(void)state;
+	for (size_t i = 0; i < 4 * (sizeof(liars) / sizeof(*liars)); i++) {
+		struct campaign_options options = everything;
+		size_t limit = limits[i % 4], most;
+		struct story *s;
+
+		options.limit = limit;
+		s = story(log_update(3, 60), &options);
+		s->device.answer = liars[i / 4];
+		run(s);
+		assert_nothing_twice(s);
+		most = limit == SIZE_MAX ? 4 * s->log.count : 3 * limit + 24;
+		assert_true(s->count - count_why(s, s->count, "window") <= most);
+		assert_true(limit != 0 || s->count == 0);
+		finish(s);
+	}
+}
+
+static void on_a_bench_that_places_nothing_the_limit_is_of_cuts_that_fired(void **state)
+{
+	struct campaign_options options = everything;
+	struct story *s;
+
+	(void)state;
+	options.limit = 30;
+	s = story(log_update(3, 60), &options);
+	s->device.answer = nothing_is_placed;
+	run(s);
+	assert_int_equal(s->count - count_why(s, s->count, "second"), 30);
+	assert_int_equal(campaign_landed(s->campaign), 0);
+	finish(s);
+}
+
+static void a_cut_that_the_update_does_not_have_is_refused(void **state)
+{
+	struct story *s = story(log_update(3, 60), &everything);
+	struct campaign_outcome outcome = {.fired = true};
+	uint32_t end = (uint32_t)s->log.count + 1;
+	const struct cuts wrong[] = {{.count = 0}, {.count = 1, .list = {{.op = 0}}},
+		{.count = 1, .list = {{.op = end + 1}}},
+		{.count = 1, .list = {{.op = end, .tear = TEAR_TORN}}},
+		{.count = 1, .list = {{.op = CUT_END, .tear = TEAR_TORN}}}};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		assert_int_equal(
+			campaign_outcome(s->campaign, &wrong[i], &outcome, &e), -ERR_USAGE);
+	finish(s);
+}
+
+static void classes_of_another_log_are_refused(void **state)
+{
+	struct oplog log = log_update(2, 20), other = log_update(2, 21);
+	struct classes classes = log_classes(&other);
+	struct campaign *campaign;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(campaign_create(&campaign, &log, &classes, &everything, &e), -ERR_USAGE);
+	assert_null(campaign);
+	campaign_destroy(NULL);
+	classes_finish(&classes);
+	oplog_finish(&log);
+	oplog_finish(&other);
+}
+
+/* --- again, and ahead --------------------------------------------------------------------------
+ */
+
+static void recorded_outcomes_give_the_same_cuts_again(void **state)
+{
+	struct story *s = story(log_update(4, 200), &everything);
+	struct err e;
+
+	(void)state;
+	s->device.answer = all_land_elsewhere;
+	while (s->count < 700 && step(s))
+		;
+	campaign_destroy(s->campaign);
+	create(s);
+	for (size_t i = 0; i < s->count; i++) {
+		struct cuts cuts;
+		const char *why;
+
+		assert_true(campaign_next(s->campaign, &cuts, &why));
+		assert_int_equal(cuts_compare(&cuts, &s->trials[i].cuts), 0);
+		assert_string_equal(why, s->trials[i].why);
+		assert_int_equal(
+			campaign_outcome(s->campaign, &cuts, &s->trials[i].outcome, &e), 0);
+	}
+	finish(s);
+}
+
+static void the_plan_is_what_a_run_without_trouble_does(void **state)
+{
+	struct campaign_options options = everything;
+	struct campaign_plan before, midway, after;
+	struct story *s;
+	struct err e;
+
+	(void)state;
+	options.limit = 300;
+	s = story(log_update(8, 500), &options);
+	assert_int_equal(campaign_planned(s->campaign, &before, &e), 0);
+	while (s->count < 100 && step(s))
+		;
+	assert_int_equal(campaign_planned(s->campaign, &midway, &e), 0);
+	run(s);
+	assert_int_equal(campaign_planned(s->campaign, &after, &e), 0);
+	assert_memory_equal(&before, &after, sizeof(after));
+	assert_memory_equal(&midway, &after, sizeof(after));
+	assert_int_equal(after.total, s->count);
+	assert_int_equal(after.cuts, 300);
+	assert_int_equal(after.metadata, count_why(s, s->count, "metadata"));
+	assert_int_equal(after.edge, count_why(s, s->count, "edge"));
+	assert_int_equal(after.bulk, count_why(s, s->count, "bulk"));
+	assert_int_equal(after.second, count_why(s, s->count, "second"));
+	assert_int_equal(after.window, 0);
+	finish(s);
+}
+
+static void the_names_of_tears_are_those_of_reports(void **state)
+{
+	(void)state;
+	assert_string_equal(campaign_tear_name(CAMPAIGN_CLEAN), "clean");
+	assert_string_equal(campaign_tear_name(CAMPAIGN_TORN), "torn");
+	assert_string_equal(campaign_tear_name(CAMPAIGN_ANY), "any");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(thirty_cuts_are_a_fair_share_of_everything),
+		cmocka_unit_test(the_end_and_the_first_operation_are_among_the_first_ten),
+		cmocka_unit_test(a_thousand_cuts_hold_all_metadata_before_torn_and_after),
+		cmocka_unit_test(a_thousand_cuts_leave_gaps_of_about_a_grids),
+		cmocka_unit_test(the_edges_of_every_bulk_class_come_before_those_of_its_stretches),
+		cmocka_unit_test(every_prefix_of_the_metadata_is_spread),
+		cmocka_unit_test(every_prefix_of_the_bulk_is_spread),
+		cmocka_unit_test(transitions_look_at_different_places_and_together_spread),
+		cmocka_unit_test(a_window_in_the_bulk_is_found_as_soon_as_van_der_corput_promises),
+		cmocka_unit_test(all_cuts_are_all_there_are_each_once),
+		cmocka_unit_test(a_board_that_cannot_tear_is_not_asked_to),
+		cmocka_unit_test(an_update_without_operations_is_cut_at_its_end),
+		cmocka_unit_test(second_cuts_come_at_all_ten_places_clean_and_torn),
+		cmocka_unit_test(a_second_cut_follows_a_metadata_cut_that_passed_and_recovered),
+		cmocka_unit_test(second_cuts_are_at_most_a_third_of_the_trials),
+		cmocka_unit_test(a_second_cut_that_fails_opens_no_window),
+		cmocka_unit_test(the_edges_of_a_window_are_found_exactly),
+		cmocka_unit_test(a_search_comes_at_once_and_does_not_count),
+		cmocka_unit_test(no_more_than_four_windows_are_searched),
+		cmocka_unit_test(a_window_whose_ends_cannot_be_seen_is_not_whole),
+		cmocka_unit_test(what_cannot_be_torn_does_not_end_a_torn_window),
+		cmocka_unit_test(a_torn_cut_that_landed_clean_counts_once_and_is_not_tried_again),
+		cmocka_unit_test(a_campaign_ends_whatever_the_device_says),
+		cmocka_unit_test(on_a_bench_that_places_nothing_the_limit_is_of_cuts_that_fired),
+		cmocka_unit_test(a_cut_that_the_update_does_not_have_is_refused),
+		cmocka_unit_test(classes_of_another_log_are_refused),
+		cmocka_unit_test(recorded_outcomes_give_the_same_cuts_again),
+		cmocka_unit_test(the_plan_is_what_a_run_without_trouble_does),
+		cmocka_unit_test(the_names_of_tears_are_those_of_reports),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
