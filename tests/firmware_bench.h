@@ -36,6 +36,9 @@
 
 /* More than the slowest thing the firmware does, in device time. */
 #define SETTLE_NS (120ull * 1000000000)
+/* More resets than anything needs: it would go on for ever. */
+#define SETTLE_RESETS 20u
+#define SETTLE_SLICE_NS 500000000ull /* device time between two looks at that */
 
 #define CONSOLE_BYTES (1u << 20)
 
@@ -79,7 +82,7 @@ static inline struct blob firmware_file(const char *name)
 /* The image of a version: 1.0.0/app.bin and the like. */
 static inline struct blob firmware_image(const char *version)
 {
-	char name[64];
+	char name[256];
 
 	snprintf(name, sizeof(name), "%s/app.bin", version);
 	return firmware_file(name);
@@ -163,15 +166,31 @@ static inline void dut_forget(struct dut *d)
 	d->console[0] = '\0';
 }
 
+/* Whether the console shows more resets than anything needs. */
+static inline bool dut_loops(const struct dut *d)
+{
+	unsigned starts = 0;
+
+	for (const char *at = d->console; (at = strstr(at, "boot: demo bootloader")); at++)
+		starts++;
+	return starts > SETTLE_RESETS;
+}
+
 /* Runs until the firmware sleeps with nothing under way and no input left. False: the power went,
  * or it never came to rest. */
 static inline bool dut_settle(struct dut *d)
 {
 	uint64_t end = vboard_time_ns(d->vb) + SETTLE_NS;
+	uint64_t look = vboard_time_ns(d->vb) + SETTLE_SLICE_NS;
 
 	while (vboard_time_ns(d->vb) < end) {
 		bool soon = false;
-		enum vboard_stop stop = vboard_run(d->vb, end - vboard_time_ns(d->vb));
+		if (vboard_time_ns(d->vb) >= look) {
+			if (dut_loops(d))
+				return false;
+			look = vboard_time_ns(d->vb) + SETTLE_SLICE_NS;
+		}
+		enum vboard_stop stop = vboard_run(d->vb, look - vboard_time_ns(d->vb));
 		if (stop == VBOARD_OFF || stop == VBOARD_HALTED)
 			return false;
 		if (stop != VBOARD_IDLE)

@@ -154,7 +154,8 @@ struct cuts {
 	const struct trace *trace;
 	bool (*judge)(struct dut *d, void *arg, const struct cut_at *at, char why[200]);
 	void *arg;
-	uint8_t *now; /* flash before operation next */
+	uint8_t *now;   /* flash before operation next */
+	uint8_t *began; /* unless NULL: filled with the flash that the boot began with */
 	size_t next;
 	size_t tried;
 };
@@ -183,6 +184,8 @@ static inline bool cuts_try(struct cuts *c, const struct cut_at *at, char why[20
 	memcpy(flash, c->now, FLASH_BYTES);
 	if (at->op <= c->trace->count)
 		op_tear(flash, &c->trace->ops[at->op - 1], at->tear, at->seed);
+	if (c->began)
+		memcpy(c->began, flash, FLASH_BYTES);
 	vboard_mark(c->d->vb);
 	c->tried++;
 	why[0] = '\0';
