@@ -404,6 +404,16 @@ static void look_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 			json_pack("{s:s%}", "data", buf->base, (size_t)n), CALL_MS, typed, look);
 }
 
+/* A file, or /dev/null: nothing that can be waited for, nor need be. */
+static void look_read_file(struct look *look)
+{
+	ssize_t n;
+
+	while (!look->over && (n = read(STDIN_FILENO, look->buf, sizeof(look->buf))) > 0)
+		rpc_request(look->keeper, "console.write",
+			json_pack("{s:s%}", "data", look->buf, (size_t)n), CALL_MS, typed, look);
+}
+
 static void look_interrupted(uv_signal_t *handle, int signum)
 {
 	(void)signum;
@@ -453,7 +463,9 @@ int cli_console(struct cli *cli, int argc, char **argv)
 	} else {
 		terminal = false;
 	}
-	if (uv_pipe_open(&look.in, STDIN_FILENO) == 0)
+	if (uv_guess_handle(STDIN_FILENO) == UV_FILE)
+		look_read_file(&look);
+	else if (uv_pipe_open(&look.in, STDIN_FILENO) == 0)
 		uv_read_start((uv_stream_t *)&look.in, look_alloc, look_read);
 	while (!look.over)
 		uv_run(&cli->loop, UV_RUN_ONCE);

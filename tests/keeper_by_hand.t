@@ -13,10 +13,18 @@ my $bench = Bench->new;
 sub state_of { my ($text) = $bench->rig('boards')->{out} =~ /^demo-1 +\S+ +(\S+)/m; return $text // '' }
 sub keepers { return scalar $bench->processes('rig-keeper') }
 
+is $bench->rig('flash', 'demo-1', '1.0.0')->{exit}, 0, 'a release by hand';
 is $bench->rig('power', 'demo-1', 'on')->{exit}, 0, 'power on by hand';
 is keepers(), 1, 'a keeper stays';
 like state_of(), qr/^leased/, 'and holds the board';
 is $bench->rig('power', 'demo-1', 'get')->{out}, "on\n", 'it is on';
+my $console = $bench->start('console', 'demo-1'); # with /dev/null to read from
+ok Bench::wait_for(60, sub {
+	$bench->rig('power', 'demo-1', 'cycle');
+	return Bench::slurp($console->{out_path}) =~ /boot: demo bootloader/;
+}), 'its console shows what it says, without a terminal';
+kill INT => $console->{pid};
+is $bench->finish($console)->{exit}, 0, 'until it is left';
 is $bench->rig('power', 'demo-1', 'off')->{exit}, 0, 'power off by hand';
 is state_of(), 'free', 'the board is free when the command returns';
 ok Bench::wait_for(10, sub { !keepers() }), 'and no keeper is left';
