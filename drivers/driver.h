@@ -116,6 +116,13 @@ struct probe_ops {
 	void (*command)(struct device *dev, const char *text, struct op *op);
 	/* Result {"tool": "openocd", "version": "0.12.0"}, without touching the DUT. */
 	void (*version)(struct device *dev, struct op *op);
+	/*
+	 * Opens a port for gdb, or names the one that is open. Result {"host": "127.0.0.1",
+	 * "port": n}; it listens on the loopback interface only. The DUT must have power; its reset
+	 * line is freed, it runs on, and the debug port stays held until release, which closes the
+	 * port. ERR_UNSUPPORTED: it cannot serve gdb.
+	 */
+	void (*gdb)(struct device *dev, struct op *op);
 };
 
 /* Fires at chosen flash operations of the DUT, and may take the power itself. */

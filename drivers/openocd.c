@@ -7,6 +7,9 @@
  * OpenOCD that had worked before, a new one gets a chance. Cancelling an operation ends OpenOCD,
  * for nothing less stops it in the middle of a command; the next operation starts another.
  *
+ * Gdb is served only from the operation gdb on, until release: for that another OpenOCD is started,
+ * since one has its ports from its start.
+ *
  * What the operations do to the DUT is written in openocd_verbs.c. Those that write flash reset the
  * DUT and leave it stopped before its first instruction.
  */
@@ -487,11 +490,22 @@ static void openocd_breakpoint(struct device *dev, uint32_t address, bool set, s
 	enqueue_verb(dev, op, format("%s 0x%x", set ? "rig_break" : "rig_unbreak", address), 0);
 }
 
+static void finish_gdb_release(struct openocd *oc, struct job *job, const char *text)
+{
+	(void)job;
+	(void)text;
+	jobs_end_gdb(oc);
+	job_done(oc, NULL);
+}
+
 static void start_release(struct openocd *oc, struct job *job, const char *text)
 {
 	(void)job;
 	(void)text;
-	job_run(oc, "release", strdup("rig_release"), finish_plain);
+	if (oc->gdb_port)
+		job_run(oc, "release", strdup("poll off\nrig_release"), finish_gdb_release);
+	else
+		job_run(oc, "release", strdup("rig_release"), finish_plain);
 }
 
 static void openocd_release(struct device *dev, struct op *op)
@@ -576,6 +590,47 @@ static void openocd_version(struct device *dev, struct op *op)
 	jobs_start(openocd_of(dev));
 }
 
+/* --- gdb --- */
+
+static void finish_gdb(struct openocd *oc, struct job *job, const char *text)
+{
+	unsigned port = openocd_session_gdb_port(oc->session);
+
+	(void)job;
+	(void)text;
+	oc->gdb_port = port;
+	job_done(oc, json_pack("{s:s, s:i}", "host", "127.0.0.1", "port", (int)port));
+}
+
+static void start_gdb(struct openocd *oc, struct job *job, const char *text)
+{
+	struct err e;
+
+	(void)job;
+	(void)text;
+	if (openocd_session_gdb_port(oc->session)) {
+		job_run(oc, "serve gdb",
+			strdup(openocd_wiring(oc) ? "rig_gdb deassert" : "rig_gdb none"),
+			finish_gdb);
+		return;
+	}
+	err_set(&e, ERR_BENCH, "openocd opened no port for gdb");
+	jobs_end_gdb(oc);
+	job_fail(oc, &e);
+}
+
+static void openocd_gdb(struct device *dev, struct op *op)
+{
+	struct openocd *oc = openocd_of(dev);
+	struct job *job = job_enqueue(oc, op, start_gdb);
+
+	if (!job)
+		return;
+	job->gdb = true;
+	job->hold = -1;
+	jobs_start(oc);
+}
+
 /* --- the device --- */
 
 static struct device *openocd_create(const struct driver_env *env, json_t *opts, struct err *e)
@@ -644,6 +699,7 @@ static const struct probe_ops probe = {
 	.release = openocd_release,
 	.command = openocd_command,
 	.version = openocd_version,
+	.gdb = openocd_gdb,
 };
 
 const struct driver driver_openocd = {

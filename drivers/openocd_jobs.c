@@ -163,6 +163,13 @@ static void session_lost(void *arg, const struct err *why)
 		oc->env.event(oc->env.arg, "lost", json_pack("{s:s}", "reason", e.msg));
 }
 
+void jobs_end_gdb(struct openocd *oc)
+{
+	oc->gdb_port = 0;
+	if (oc->session)
+		session_drop(oc, GRACE_MS);
+}
+
 /* A growing list of arguments that owns its strings. */
 struct args {
 	const char *list[40];
@@ -227,6 +234,24 @@ static const char *transport_of(const struct openocd *oc)
 		       : "swd";
 }
 
+/*
+ * Gdb gets the port that it had. OpenOCD lets a debugger do anything only when it initialised
+ * itself at its start: an init by the Tcl port leaves gdb's own commands, such as the halt as it
+ * attaches, in the configuration stage. So it must find the DUT then, or it ends.
+ */
+static char *ports_command(const struct openocd *oc)
+{
+	static const char others[] = "telnet_port disabled; tcl_port 0";
+	char *text = NULL;
+	int n;
+
+	if (oc->serving)
+		n = asprintf(&text, "gdb_port %u; %s", oc->gdb_port, others);
+	else
+		n = asprintf(&text, "gdb_port disabled; %s; noinit", others);
+	return n < 0 ? NULL : text;
+}
+
 static int make_args(const struct openocd *oc, struct args *a, struct err *e)
 {
 	json_int_t speed = json_integer_value(json_object_get(oc->options, "speed_khz"));
@@ -244,7 +269,7 @@ static int make_args(const struct openocd *oc, struct args *a, struct err *e)
 	if (folder)
 		args_add(a, "-s", strdup(dirname(folder)));
 	free(folder);
-	args_add(a, "-c", strdup("gdb_port disabled; telnet_port disabled; tcl_port 0; noinit"));
+	args_add(a, "-c", ports_command(oc));
 	if (asprintf(&text, "interface/%s.cfg", is_virtual(oc) ? "stlink-dap" : adapter) > 0)
 		args_add(a, "-f", text);
 	if (is_virtual(oc) && asprintf(&text, "st-link backend tcp %lu", port) > 0)
@@ -312,8 +337,10 @@ static void session_start(struct openocd *oc)
 		.arg = oc,
 	};
 	struct err e;
-	int ret = make_args(oc, &a, &e);
+	int ret;
 
+	oc->serving = oc->gdb_port || oc->jobs->gdb;
+	ret = make_args(oc, &a, &e);
 	if (!ret)
 		ret = openocd_session_start(oc->env.loop, &spec, &oc->session, &e);
 	args_free(&a);
@@ -325,6 +352,17 @@ static void session_start(struct openocd *oc)
 	openocd_session_run(oc->session, "set up", openocd_verbs, session_is_up, oc);
 }
 
+/* The adapter is opened, and the reset line as it shall be. */
+static const char *init_script(const struct openocd *oc)
+{
+	static const char *const scripts[2][3] = {
+		{"rig_init none", "rig_init deassert", "rig_init assert"},
+		{"rig_serve none", "rig_serve deassert", "rig_serve assert"},
+	};
+
+	return scripts[oc->serving][!openocd_wiring(oc) ? 0 : oc->held ? 2 : 1];
+}
+
 void jobs_start(struct openocd *oc)
 {
 	struct job *job = oc->jobs;
@@ -333,16 +371,16 @@ void jobs_start(struct openocd *oc)
 		(oc->safe_op && job->serial > oc->safe_serial))
 		return;
 	if (job->only_running && oc->state != READY) {
+		oc->gdb_port = 0;
 		job_done(oc, NULL);
+	} else if (job->gdb && oc->session && !oc->serving) {
+		session_drop(oc, GRACE_MS);
 	} else if (oc->state == DOWN) {
 		session_start(oc);
 	} else if (oc->state == UP && !job->without_dut) {
 		oc->state = STARTING;
-		openocd_session_run(oc->session, "open the adapter",
-			!openocd_wiring(oc) ? "rig_init none"
-			: oc->held          ? "rig_init assert"
-					    : "rig_init deassert",
-			session_is_ready, oc);
+		openocd_session_run(
+			oc->session, "open the adapter", init_script(oc), session_is_ready, oc);
 	} else {
 		oc->working = true;
 		job->start(oc, job, NULL);
@@ -410,8 +448,13 @@ static void answered(void *arg, const struct err *e, const char *text)
 		session_drop(oc, 0);
 	} else if (job->only_running) {
 		/* nothing answers at the debug port, so nothing is held there */
+		oc->gdb_port = 0;
 		session_drop(oc, 0);
 		job_done(oc, NULL);
+	} else if (job->gdb && !oc->gdb_port) {
+		/* one that serves gdb is for who asked for it */
+		session_drop(oc, GRACE_MS);
+		job_fail(oc, e);
 	} else {
 		job_fail(oc, e);
 	}
@@ -481,6 +524,7 @@ void jobs_make_safe(struct openocd *oc, struct op *op)
 	oc->safe_op = op;
 	oc->safe_serial = oc->last_serial;
 	oc->safe_err.code = ERR_NONE;
+	oc->gdb_port = 0;
 	op_on_cancel(op, forget_safe, oc);
 	err_set(&e, ERR_CANCELLED, "the board is made safe");
 	fail_jobs(oc, &e);

@@ -23,6 +23,7 @@ struct job {
 	step_fn *step;
 	bool without_dut;  /* needs OpenOCD, but neither adapter nor DUT */
 	bool only_running; /* there is nothing to do when no OpenOCD has the DUT */
+	bool gdb;          /* needs an OpenOCD that serves gdb */
 	/* what it works on; not every job has all */
 	char *script, *path, *data;
 	uint32_t address, size, value;
@@ -45,6 +46,8 @@ struct openocd {
 	enum session_state state;
 	bool proven;                  /* this OpenOCD has had the DUT at least once */
 	bool held;                    /* the reset line */
+	unsigned gdb_port;            /* kept over restarts; 0: nobody wants one */
+	bool serving;                 /* this OpenOCD was started to serve gdb */
 	struct job *jobs, **jobs_end; /* the first one is active */
 	bool working;                 /* the first job was started */
 	uint64_t last_serial;
@@ -77,6 +80,10 @@ void job_fail(struct openocd *oc, const struct err *e);
  * names it in messages. Steals script; NULL: memory ran out.
  */
 void job_run(struct openocd *oc, const char *what, char *script, step_fn *step);
+
+/* Ends the OpenOCD that serves gdb; the active job is not touched. The next job starts another,
+ * which does not. */
+void jobs_end_gdb(struct openocd *oc);
 
 /* make_safe and close of driver.h. */
 void jobs_make_safe(struct openocd *oc, struct op *op);

@@ -54,6 +54,7 @@ struct openocd_session {
 	size_t line_len;
 	char lines[LINES_KEPT][LINE_KEPT_MAX]; /* since the script under way began; a ring */
 	unsigned lines_count;
+	unsigned gdb_port; /* 0: it has not said one */
 	/* its Tcl port */
 	uv_tcp_t tcp;
 	uv_connect_t connecting;
@@ -410,6 +411,8 @@ static void line_came(struct openocd_session *s)
 
 		if (strcmp(end, " for tcl connections") == 0 && port <= UINT16_MAX)
 			connect_port(s, (unsigned)port);
+		if (strcmp(end, " for gdb connections") == 0 && port <= UINT16_MAX && !s->gdb_port)
+			s->gdb_port = (unsigned)port;
 	}
 	if (s->line_len)
 		keep_line(s, s->line, s->line_len);
@@ -632,6 +635,13 @@ void openocd_session_run(struct openocd_session *s, const char *what, const char
 unsigned openocd_session_pending(const struct openocd_session *s)
 {
 	return s->pending;
+}
+
+unsigned openocd_session_gdb_port(struct openocd_session *s)
+{
+	/* what it wrote before it answered is in the pipe already */
+	read_err(s);
+	return s->gdb_port;
 }
 
 pid_t openocd_session_pid(const struct openocd_session *s)

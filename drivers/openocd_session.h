@@ -50,6 +50,9 @@ void openocd_session_run(struct openocd_session *s, const char *what, const char
 /* Scripts that have not been answered. */
 unsigned openocd_session_pending(const struct openocd_session *s);
 
+/* The port on which it says it serves gdb (of its first target); 0: none. */
+unsigned openocd_session_gdb_port(struct openocd_session *s);
+
 /* Its process id, for tests and logs. */
 pid_t openocd_session_pid(const struct openocd_session *s);
 

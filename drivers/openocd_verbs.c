@@ -23,6 +23,15 @@ const char openocd_verbs[] =
 	"	if {[catch {poll off}]} {error {the adapter did not open}}\n"
 	"	if {$line ne {none}} {adapter $line srst}\n"
 	"}\n"
+	/* gdb learns of a halt, and a DUT whose power was cycled is taken up, by polling */
+	"proc rig_serve {line} {\n"
+	"	if {$line ne {none}} {adapter $line srst}\n"
+	"	poll on\n"
+	"}\n"
+	"proc rig_gdb {line} {\n"
+	"	if {$line ne {none}} {adapter $line srst}\n"
+	"	rig_attach\n"
+	"}\n"
 	/* not by reading DHCSR: that would clear what OpenOCD wants to see of a reset */
 	"proc rig_cpuid {} {read_memory 0xe000ed00 32 1}\n"
 	"proc rig_attach {} {\n"

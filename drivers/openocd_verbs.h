@@ -9,6 +9,8 @@
  * Defines, for scripts run later:
  *
  *   rig_init LINE           opens the adapter; the reset line: assert, deassert or none
+ *   rig_serve LINE          the same, in an OpenOCD that initialised itself and serves gdb
+ *   rig_gdb LINE            rig_attach, with the reset line: deassert or none
  *   rig_attach              takes the debug port up and leaves the core alone; fails with
  *                           "rig_attach: why" when the DUT does not answer
  *   rig_debug               the same, and enables the core's debugging

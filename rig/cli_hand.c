@@ -78,6 +78,7 @@ int cli_power(struct cli *cli, int argc, char **argv)
 int cli_reset(struct cli *cli, int argc, char **argv)
 {
 	struct rpc *keeper = NULL;
+	json_t *info = NULL;
 	struct err e;
 	int code, status = begin(cli, argc, argv, 2, &keeper);
 
@@ -86,7 +87,11 @@ int cli_reset(struct cli *cli, int argc, char **argv)
 	code = cli_call(
 		cli, keeper, "probe.reset", json_pack("{s:b}", "halt", 0), PROBE_MS, NULL, &e);
 	if (code == 0)
+		code = cli_call(cli, keeper, "info", json_object(), CALL_MS, &info, &e);
+	/* a port that is open for gdb (rig run --hold-on-fail) stays so */
+	if (code == 0 && !json_is_object(json_object_get(info, "gdb")))
 		code = cli_call(cli, keeper, "probe.release", json_object(), PROBE_MS, NULL, &e);
+	json_decref(info);
 	return finish(cli, keeper, code, &e);
 }
 

@@ -57,6 +57,12 @@ void keeper_notify(struct keeper *k, const char *method, json_t *params)
 	json_decref(params);
 }
 
+void keeper_forget_gdb(struct keeper *k)
+{
+	json_decref(k->gdb);
+	k->gdb = NULL;
+}
+
 /* --- operations ------------------------------------------------------------------------------- */
 
 struct op *keeper_op(struct keeper *k, const char *what, unsigned deadline_ms, struct op **running,
@@ -659,6 +665,7 @@ static void stop(struct keeper *k)
 		close(k->listen_fd);
 	json_decref(k->cut.on);
 	json_decref(k->cut.landed);
+	json_decref(k->gdb);
 	json_decref(k->board);
 	json_decref(k->owner);
 }

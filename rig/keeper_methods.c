@@ -53,10 +53,11 @@ static void do_info(struct operation *o, json_t *params)
 	}
 	if (k->power != POWER_UNKNOWN)
 		power = json_boolean(k->power == POWER_ON);
-	info = json_pack("{s:s?, s:s, s:o, s:O?, s:s, s:s?, s:o, s:i, s:b, s:b, s:o}", "board",
-		k->name, "state", states[k->state], "caps", caps, "owner", k->owner, "since",
-		k->since, "expires", k->expires[0] ? k->expires : NULL, "power", power, "pid",
-		(int)getpid(), "hand", k->hand, "implicit", k->implicit, "cut", cut_engine_info(k));
+	info = json_pack("{s:s?, s:s, s:o, s:O?, s:s, s:s?, s:o, s:i, s:b, s:b, s:o, s:O?}",
+		"board", k->name, "state", states[k->state], "caps", caps, "owner", k->owner,
+		"since", k->since, "expires", k->expires[0] ? k->expires : NULL, "power", power,
+		"pid", (int)getpid(), "hand", k->hand, "implicit", k->implicit, "cut",
+		cut_engine_info(k), "gdb", k->gdb);
 	if (k->made_safe[0])
 		json_object_set_new(info, "made_safe", json_string(k->made_safe));
 	if (k->quarantined[0])
@@ -71,10 +72,13 @@ static void do_lease_renew(struct operation *o, json_t *params)
 {
 	struct keeper *k = o->keeper;
 	json_t *hand = json_object_get(params, "hand");
+	json_t *implicit = json_object_get(params, "implicit");
 	struct err e;
 
 	if (json_is_boolean(hand))
 		k->hand = json_is_true(hand);
+	if (json_is_boolean(implicit))
+		k->implicit = json_is_true(implicit);
 	keeper_set_expiry(k, (uint64_t)json_integer_value(json_object_get(params, "ttl_ms")));
 	if (lock_renew(k->lock, k->expires[0] ? k->expires : NULL, &e) != 0)
 		op_fail(o->op, &e);
@@ -210,6 +214,25 @@ static void do_probe_command(struct operation *o, json_t *params)
 	PROBE(o)->command(o->slot->dev, string_of(params, "text"), o->op);
 }
 
+static void gdb_opened(void *arg, const struct err *e, json_t *result)
+{
+	struct operation *o = arg;
+
+	if (!e) {
+		json_decref(o->keeper->gdb);
+		o->keeper->gdb = json_incref(result);
+	}
+	keeper_relay(o, e, result);
+}
+
+static void do_probe_gdb(struct operation *o, json_t *params)
+{
+	(void)params;
+	op_on_cancel(o->op, keeper_relay_cancelled, o);
+	PROBE(o)->gdb(o->slot->dev,
+		keeper_op(o->keeper, "open a gdb port", o->timeout_ms, &o->inner, gdb_opened, o));
+}
+
 static void do_probe_halt(struct operation *o, json_t *params)
 {
 	(void)params;
@@ -235,6 +258,7 @@ static void do_probe_read(struct operation *o, json_t *params)
 static void do_probe_release(struct operation *o, json_t *params)
 {
 	(void)params;
+	keeper_forget_gdb(o->keeper);
 	PROBE(o)->release(o->slot->dev, o->op);
 }
 
@@ -327,7 +351,8 @@ static const struct method methods[] = {
 	{"end", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_end, {{NULL}}},
 	{"info", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 5 * SEC, do_info, {{NULL}}},
 	{"lease.renew", CAP_NONE, 0, 5 * SEC, do_lease_renew,
-		{{"ttl_ms", PARAM_COUNT, true}, {"hand", PARAM_BOOL, false}}},
+		{{"ttl_ms", PARAM_COUNT, true}, {"hand", PARAM_BOOL, false},
+			{"implicit", PARAM_BOOL, false}}},
 	{"leave", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_leave, {{NULL}}},
 	{"open", CAP_NONE, METHOD_CONTROL, 90 * SEC, do_open,
 		{{"board", PARAM_OBJECT, true}, {"log_dir", PARAM_STRING, true},
@@ -339,6 +364,7 @@ static const struct method methods[] = {
 	{"probe.breakpoint", CAP_PROBE, 0, 10 * SEC, do_probe_breakpoint,
 		{{"address", PARAM_U32, true}, {"set", PARAM_BOOL, true}}},
 	{"probe.command", CAP_PROBE, 0, 60 * SEC, do_probe_command, {{"text", PARAM_STRING, true}}},
+	{"probe.gdb", CAP_PROBE, 0, 30 * SEC, do_probe_gdb, {{NULL}}},
 	{"probe.halt", CAP_PROBE, 0, 10 * SEC, do_probe_halt, {{NULL}}},
 	{"probe.hold_reset", CAP_PROBE, 0, 10 * SEC, do_probe_hold_reset,
 		{{"hold", PARAM_BOOL, true}}},

@@ -146,6 +146,8 @@ struct keeper {
 	unsigned power_epoch; /* counts switches: a late answer of an older one says nothing */
 	uint64_t t_switch_ns; /* when the last one was handed to the driver */
 
+	json_t *gdb; /* where the probe serves gdb, as it said; NULL: nowhere */
+
 	struct cut_engine cut;
 	struct safing safing;
 };
@@ -203,6 +205,9 @@ void keeper_follow(void *keeper, const char *text, size_t len, uint64_t t_mono_n
 
 /* Whether a client follows decides whether the console calls keeper_follow(). */
 void keeper_follow_changed(struct keeper *k);
+
+/* The probe lets go of the debug port, and of gdb's with it. */
+void keeper_forget_gdb(struct keeper *k);
 
 /* --- keeper_methods.c */
 

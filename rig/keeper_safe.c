@@ -109,6 +109,7 @@ void keeper_make_safe(struct keeper *k, const char *reason)
 	k->safing = (struct safing){.running = true, .pending = 1};
 	snprintf(k->safing.reason, sizeof(k->safing.reason), "%s", reason);
 	cut_engine_reset(k);
+	keeper_forget_gdb(k);
 	err_set(&why, ERR_CANCELLED, "the board is made safe: %s", reason);
 	keeper_cancel_operations(k, NULL, &why);
 	for (enum cap cap = CAP_POWER + 1; cap < CAP_COUNT; cap++) {

@@ -9,6 +9,7 @@
  *   die VERB       is killed when it gets that verb
  *   fail VERB      answers with an error
  *   no-wen         erases and writes nothing, as with a broken write enable
+ *   no-gdb         opens no port for gdb
  *
  * It leaves behind: args (one line a start), pid (of the last one), scripts (a line a verb).
  */
@@ -259,6 +260,14 @@ static inline int fake_main(int argc, char **argv)
 		getsockname(listener, (struct sockaddr *)&addr, &addr_len))
 		return 1;
 	fprintf(stderr, "Info : Listening on port %u for tcl connections\n", ntohs(addr.sin_port));
+	/* it says so only, and says another one each time it may choose */
+	for (int i = 1; i < argc && strcmp(f->mode, "no-gdb") != 0; i++)
+		if (strncmp(argv[i], "gdb_port 0;", 11) == 0)
+			fprintf(stderr, "Info : Listening on port %u for gdb connections\n",
+				ntohs(addr.sin_port) ^ 1U);
+		else if (strncmp(argv[i], "gdb_port ", 9) == 0 && argv[i][9] != 'd')
+			fprintf(stderr, "Info : Listening on port %lu for gdb connections\n",
+				strtoul(argv[i] + 9, NULL, 10));
 	fd = accept(listener, NULL, NULL);
 	while ((n = read(fd, in + len, sizeof(in) - len - 1)) > 0) {
 		char *end;

@@ -282,6 +282,53 @@ static void a_lease_can_be_made_to_outlive_its_owner(void **state)
 	end(other);
 }
 
+static void a_lease_made_implicit_ends_when_the_board_is_off_and_nobody_is_there(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL), *other;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(
+		peer_call(owner, "lease.renew",
+			json_pack("{s:i, s:b, s:b}", "ttl_ms", 60000, "hand", 1, "implicit", 1)),
+		"none");
+	peer_destroy(owner);
+	other = stranger();
+	assert_answer(peer_call(other, "power.set", on(false)), "none");
+	peer_destroy(other);
+	assert_int_equal(wait_for(keeper_pid), 0);
+	assert_int_equal(look(), LOCK_FREE);
+}
+
+/* Where the keeper says that gdb is served; 0: nowhere. */
+static json_int_t gdb_port(struct peer *p)
+{
+	json_t *answer = peer_call(p, "info", NULL), *gdb;
+	json_int_t port;
+
+	gdb = json_object_get(json_object_get(answer, "result"), "gdb");
+	assert_non_null(gdb);
+	port = json_integer_value(json_object_get(gdb, "port"));
+	json_decref(answer);
+	return port;
+}
+
+static void where_gdb_is_served_is_known_until_the_probe_lets_go(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+
+	(void)state;
+	assert_int_equal(gdb_port(owner), 0);
+	assert_answer(peer_call(owner, "probe.gdb", NULL), "none");
+	assert_int_equal(gdb_port(owner), 3333);
+	assert_answer(peer_call(owner, "probe.release", NULL), "none");
+	assert_int_equal(gdb_port(owner), 0);
+	assert_answer(peer_call(owner, "probe.gdb", NULL), "none");
+	assert_answer(peer_call(owner, "safe", NULL), "none");
+	assert_int_equal(gdb_port(owner), 0);
+	end(owner);
+}
+
 static void an_owner_that_goes_while_a_device_opens_leaves_a_safe_board(void **state)
 {
 	struct peer *owner = start_keeper();
@@ -894,6 +941,8 @@ int main(void)
 		claim(a_signal_while_a_device_opens_ends_safely_too),
 		claim(a_lease_ends_when_its_time_is_up),
 		claim(a_lease_can_be_made_to_outlive_its_owner),
+		claim(a_lease_made_implicit_ends_when_the_board_is_off_and_nobody_is_there),
+		claim(where_gdb_is_served_is_known_until_the_probe_lets_go),
 		claim(an_owner_that_goes_while_a_device_opens_leaves_a_safe_board),
 		claim(a_renewed_lease_goes_on),
 		claim(a_power_that_stays_on_quarantines_the_board),

@@ -529,6 +529,88 @@ static void version_touches_neither_adapter_nor_dut(void **state)
 	assert_int_equal(count_lines(b, "args", ""), 1);
 }
 
+/* --- gdb --- */
+
+/* Has gdb served; its port. */
+static json_int_t gdb_port(struct bench *b)
+{
+	struct outcome o;
+	json_int_t port;
+
+	driver()->probe->gdb(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	assert_string_equal(json_string_value(json_object_get(o.result, "host")), "127.0.0.1");
+	port = json_integer_value(json_object_get(o.result, "port"));
+	outcome_finish(&o);
+	assert_in_range(port, 1, UINT16_MAX);
+	return port;
+}
+
+static void gdb_is_served_from_when_it_is_asked_for_until_release(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+	json_int_t port;
+
+	assert_halts(b);
+	assert_int_equal(count_lines(b, "args", "gdb_port disabled"), 1);
+	port = gdb_port(b);
+	assert_int_equal(count_lines(b, "args", "gdb_port 0"), 1);
+	assert_int_equal(gdb_port(b), port);
+	assert_halts(b);
+	assert_int_equal(count_lines(b, "args", ""), 2);
+	driver()->probe->release(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	assert_halts(b);
+	assert_int_equal(count_lines(b, "args", "gdb_port disabled"), 2);
+	assert_int_equal(count_lines(b, "args", ""), 3);
+}
+
+static void an_openocd_that_was_lost_serves_gdb_at_the_same_port_again(void **state)
+{
+	struct bench *b = *state;
+	json_int_t port = gdb_port(b);
+	char text[32];
+
+	kill((pid_t)fake_pid(b), SIGKILL);
+	while (b->events.lost == 0)
+		uv_run(&b->loop, UV_RUN_ONCE);
+	assert_halts(b);
+	snprintf(text, sizeof(text), "gdb_port %d;", (int)port);
+	assert_int_equal(count_lines(b, "args", text), 1);
+	assert_int_equal(gdb_port(b), port);
+	assert_int_equal(count_lines(b, "args", ""), 2);
+}
+
+static void made_safe_nobody_serves_gdb(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	gdb_port(b);
+	driver()->make_safe(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	assert_int_equal(kill((pid_t)fake_pid(b), 0), -1);
+	assert_halts(b);
+	assert_int_equal(count_lines(b, "args", "gdb_port disabled"), 1);
+}
+
+static void without_a_port_for_gdb_the_next_operation_works(void **state)
+{
+	static const char *const modes[] = {"no-gdb", "fail rig_gdb", "fail rig_serve", "exit"};
+	struct bench *b = *state;
+	struct outcome o;
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+		set_mode(b, modes[i]);
+		driver()->probe->gdb(b->dev, outcome_start(&b->loop, &o, MINUTE));
+		assert_failed(&b->loop, &o, ERR_BENCH, "openocd");
+		set_mode(b, "");
+		assert_halts(b);
+		assert_int_equal(count_lines(b, "args", "gdb_port disabled"), (int)i + 1);
+	}
+}
+
 static void hide_openocd(struct bench *b)
 {
 	assert_return_code(unlink(in_dir(b, "bin/openocd")), 0);
@@ -991,6 +1073,10 @@ int main(int argc, char **argv)
 		T(a_command_goes_out_and_its_answer_comes_back_as_it_is),
 		T(an_error_names_the_command_and_what_openocd_wrote),
 		T(version_touches_neither_adapter_nor_dut),
+		T(gdb_is_served_from_when_it_is_asked_for_until_release),
+		T(an_openocd_that_was_lost_serves_gdb_at_the_same_port_again),
+		T(made_safe_nobody_serves_gdb),
+		T(without_a_port_for_gdb_the_next_operation_works),
 		T(openocd_not_on_path_is_the_benchs_fault),
 		T(a_program_that_cannot_be_executed_is_the_benchs_fault),
 		T(an_openocd_that_ends_at_once_says_why),

@@ -8,10 +8,14 @@
 #include "rig/spawn.h"
 #include "scratch.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -573,6 +577,73 @@ static void it_stops_before_the_first_instruction_and_at_breakpoints(void **stat
 	assert_done(&b->loop, &o);
 }
 
+/* What the stub at a port answers to "g": the registers (GDB manual, "Remote Serial Protocol"). */
+static size_t read_registers(json_int_t port, char *text, size_t size)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr = {htonl(INADDR_LOOPBACK)}};
+	static const char question[] = "+$g#67";
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	size_t len = 0;
+	ssize_t n;
+
+	assert_return_code(connect(fd, (struct sockaddr *)&at, sizeof(at)), errno);
+	assert_int_equal(write(fd, question, sizeof(question) - 1), sizeof(question) - 1);
+	do {
+		n = read(fd, text + len, size - len - 1);
+		assert_true(n > 0);
+		len += (size_t)n;
+		text[len] = '\0';
+	} while (!strchr(text, '#'));
+	close(fd);
+	assert_non_null(strchr(text, '$'));
+	return strcspn(strchr(text, '$') + 1, "#");
+}
+
+static void gdb_reads_the_registers_of_a_dut_that_ran_on(void **state)
+{
+	struct bench *b = *state;
+	char text[4096];
+	struct outcome o;
+	json_int_t port, before;
+
+	do_program(b, 0, program, sizeof(program));
+	do_release(b);
+	set_power(b, false);
+	before = board_number(b, "instructions");
+	do_hold(b, true);
+	set_power(b, true);
+	/* the line is freed */
+	probe()->gdb(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	port = json_integer_value(json_object_get(o.result, "port"));
+	outcome_finish(&o);
+	wait_for_run(b, before);
+	/* r0 to r15 and xpsr at least; r0 and r1 as the program left them */
+	assert_true(read_registers(port, text, sizeof(text)) >= 17 * 8);
+	assert_memory_equal(strchr(text, '$') + 1, "00000020feca0d60", 16);
+	/* a power cycle does not end it */
+	set_power(b, false);
+	set_power(b, true);
+	assert_true(read_registers(port, text, sizeof(text)) >= 17 * 8);
+	do_release(b);
+	assert_false(has_debugger(b));
+}
+
+static void gdb_is_refused_for_a_dut_without_power(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	do_program(b, 0, program, sizeof(program));
+	set_power(b, false);
+	probe()->gdb(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_failed(&b->loop, &o, ERR_BENCH, "voltage");
+	set_power(b, true);
+	do_halt(b);
+}
+
 static void words_are_written_in_ram_and_flash(void **state)
 {
 	struct bench *b = *state;
@@ -701,6 +772,8 @@ int main(void)
 		T(a_judged_boot_after_a_release_has_no_debugger),
 		T(power_may_come_and_go_under_it),
 		T(it_stops_before_the_first_instruction_and_at_breakpoints),
+		T(gdb_reads_the_registers_of_a_dut_that_ran_on),
+		T(gdb_is_refused_for_a_dut_without_power),
 		T(words_are_written_in_ram_and_flash),
 		T(held_in_reset_not_one_instruction_runs_until_it_is_released),
 		T(flash_can_be_programmed_after_a_start_in_reset_without_power),
