@@ -479,6 +479,21 @@ static void on_safe(struct tap *t, struct item *it, json_t *r)
 			str(r, "reason") ?: "?");
 }
 
+/* A board that was left on: whoever reads this may have to end that. */
+static void on_held(struct tap *t, struct item *it, json_t *r)
+{
+	json_t *line;
+	size_t i;
+
+	(void)it;
+	put_comment(t->out, 0, "board %s is left on and leased until %s", str(r, "board") ?: "?",
+		str(r, "until") ?: "?");
+	if (str(r, "reason"))
+		put_comment(t->out, 0, "no port for gdb: %s", str(r, "reason"));
+	json_array_foreach (json_object_get(r, "how"), i, line)
+		put_comment(t->out, 0, "  %s", json_string_value(line) ?: "");
+}
+
 /* Remembers why an item has no verdict on the DUT, for the Bail out. */
 static void keep_error(struct tap *t, struct item *it, const char *reason)
 {
@@ -564,6 +579,7 @@ static const struct {
 	{"plan", false, on_plan},
 	{"bench-error", false, on_bench_error},
 	{"safe", false, on_safe},
+	{"held", false, on_held},
 	{"end", false, on_end},
 	{"item-start", false, on_item_start},
 	{"prepare", true, on_prepare},

@@ -798,7 +798,7 @@ function Trial:trial(key, f, cut)
 	if broken then
 		error(broken, 0)
 	end
-	if verdict == "fail" and self.options.fail_fast then
+	if verdict == "fail" and (self.options.fail_fast or self.options.hold_on_fail) then
 		error(setmetatable({ code = "fail-fast", message = "stopped at the first failure", where = "" }, Error), 0)
 	end
 	return verdict

@@ -35,6 +35,8 @@ const char cli_run_options[] =
 	"  --cut CUT        exactly this cut: OP[:TEAR[:SEED]][,…] or end; may be repeated\n"
 	"  --seed N         what is drawn by chance follows from it (default 1)\n"
 	"  --fail-fast      stop at the first failure\n"
+	"  --hold-on-fail[=TIME]  stop at the first failure and leave that board on, leased for\n"
+	"                   TIME (default 8h), with a port for gdb; says how to reach it\n"
 	"  --tap 13|14      version line of the TAP documents (default 13)\n"
 	"  --wait TIME      wait that long for busy boards: 90s, 10m, 2h\n"
 	"  --keep N         afterwards remove the oldest ended runs, but N\n"
@@ -73,6 +75,7 @@ enum {
 	OPT_CUT,
 	OPT_SEED,
 	OPT_FAIL_FAST,
+	OPT_HOLD_ON_FAIL,
 	OPT_TAP,
 	OPT_WAIT,
 	OPT_KEEP,
@@ -87,6 +90,7 @@ static const struct option long_options[] = {
 	{"cut", required_argument, NULL, OPT_CUT},
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"fail-fast", no_argument, NULL, OPT_FAIL_FAST},
+	{"hold-on-fail", optional_argument, NULL, OPT_HOLD_ON_FAIL},
 	{"tap", required_argument, NULL, OPT_TAP},
 	{"wait", required_argument, NULL, OPT_WAIT},
 	{"keep", required_argument, NULL, OPT_KEEP},
@@ -133,6 +137,19 @@ static int take_cut(struct run_command *rc, const char *arg)
 	return 0;
 }
 
+static int take_hold(struct run_command *rc, const char *arg)
+{
+	long long ms = arg ? cli_duration_ms(arg) : 0;
+
+	if (ms < 0)
+		return cli_usage(rc->name,
+			"--hold-on-fail: expected a time as 90s, 10m or 2h, got '%s'", arg);
+	json_object_set_new(rc->options, "hold_on_fail", json_true());
+	if (arg)
+		json_object_set_new(rc->options, "hold_ms", json_integer(ms));
+	return 0;
+}
+
 static int take_option(struct run_command *rc, int opt, const char *arg)
 {
 	long long n;
@@ -157,6 +174,8 @@ static int take_option(struct run_command *rc, int opt, const char *arg)
 	case OPT_FAIL_FAST:
 		json_object_set_new(rc->options, "fail_fast", json_true());
 		return 0;
+	case OPT_HOLD_ON_FAIL:
+		return take_hold(rc, arg);
 	case OPT_TAP:
 		if (!cli_number(arg, 13, 14, &n))
 			return cli_usage(rc->name, "--tap: expected 13 or 14, got '%s'", arg);

@@ -212,6 +212,20 @@ static void trial_ended(struct progress *p, const json_t *record, struct lane *l
 		fprintf(p->out, "              replay: %s\n", text(record, "replay"));
 }
 
+static void board_held(struct progress *p, const json_t *record)
+{
+	const json_t *line;
+	size_t i;
+
+	clear_line(p);
+	fprintf(p->out, "held          %s is left on and leased until %s\n", text(record, "board"),
+		text(record, "until"));
+	if (*text(record, "reason"))
+		fprintf(p->out, "              no port for gdb: %s\n", text(record, "reason"));
+	json_array_foreach (json_object_get(record, "how"), i, line)
+		fprintf(p->out, "              %s\n", json_string_value(line));
+}
+
 void progress_record(struct progress *p, const json_t *record)
 {
 	const char *kind = text(record, "kind");
@@ -240,6 +254,8 @@ void progress_record(struct progress *p, const json_t *record)
 		clear_line(p);
 		fprintf(p->out, "bench         %s: %s: %s\n", text(record, "board"),
 			text(record, "device"), text(record, "reason"));
+	} else if (strcmp(kind, "held") == 0) {
+		board_held(p, record);
 	} else if (strcmp(kind, "end") == 0) {
 		json_decref(p->end);
 		p->end = json_deep_copy(record);

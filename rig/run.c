@@ -113,6 +113,14 @@ static void run_finish(struct run *run)
 	run->ended(run->arg, status);
 }
 
+void station_leave(struct station *st)
+{
+	rpc_destroy(st->keeper);
+	st->keeper = NULL;
+	if (--st->run->closing == 0)
+		run_finish(st->run);
+}
+
 static void station_ended(struct station *st, const struct err *why)
 {
 	struct run *run = st->run;
@@ -132,16 +140,18 @@ static void station_ended(struct station *st, const struct err *why)
 			json_pack("{s:b, s:s, s:s*}", "ok", why == NULL, "why", "the run ended",
 				"reason", why ? why->msg : NULL),
 			false, &e);
-	rpc_destroy(st->keeper);
-	st->keeper = NULL;
-	if (--run->closing == 0)
-		run_finish(run);
+	station_leave(st);
 }
 
 static void keeper_ended(void *arg, const struct err *e, json_t *result)
 {
 	(void)result;
 	station_ended(arg, e);
+}
+
+void station_end(struct station *st)
+{
+	rpc_request(st->keeper, "end", json_object(), END_MS, keeper_ended, st);
 }
 
 void station_drop(struct station *st)
@@ -188,7 +198,10 @@ void run_end(struct run *run, const char *reason, const char *fmt, ...)
 		if (!st->keeper)
 			continue;
 		run->closing++;
-		rpc_request(st->keeper, "end", json_object(), END_MS, keeper_ended, st);
+		if (st == run->holding)
+			station_hold(st);
+		else
+			station_end(st);
 	}
 	if (--run->closing == 0)
 		run_finish(run);
@@ -196,6 +209,7 @@ void run_end(struct run *run, const char *reason, const char *fmt, ...)
 
 void run_cancel(struct run *run, const char *reason, const char *text)
 {
+	run_hold_stop(run, reason, text);
 	if (run->failure.code == ERR_NONE)
 		err_set(&run->failure, ERR_CANCELLED, "%s", text);
 	run_end(run, reason, "%s", text);
@@ -489,6 +503,7 @@ static void free_closed(uv_handle_t *handle)
 	json_decref(st->tool);
 	json_decref(st->holds);
 	json_decref(st->trial);
+	json_decref(st->gdb);
 	free(st->work);
 	if (--run->closing)
 		return;

@@ -27,8 +27,9 @@ struct run *run_create(uv_loop_t *loop, void (*ended)(void *arg, int exit_status
  *
  *   {"run_id", "run_dir": exists, "rig": version, "command": text, "scenario": path, "data_dir",
  *    "bench": {"name", "file"}, "boards": [board objects], "manifest": {…} or null,
- *    "options": {"only": […], "cuts": n or "all", "cut": […], "seed": n, "fail_fast": bool, "tap":
- * 13|14}, "plan_only": bool: answers {"scenario", "plan"} and leases nothing}
+ *    "options": {"only": […], "cuts": n or "all", "cut": […], "seed": n, "fail_fast": bool,
+ *    "hold_on_fail": bool, "hold_ms": n, "tap": 13|14},
+ *    "plan_only": bool: answers {"scenario", "plan"} and leases nothing}
  */
 void run_start(struct run *run, json_t *job, struct rpc_call *call);
 

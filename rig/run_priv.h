@@ -1,6 +1,7 @@
 /*
  * What the parts of a run share: run.c (beginning, boards, end), run_record.c (what is written down
- * and told), run_station.c (the scenario's side of a board).
+ * and told), run_station.c (the scenario's side of a board), run_hold.c (a board held at a
+ * failure).
  */
 #ifndef RIG_RUN_PRIV_H
 #define RIG_RUN_PRIV_H
@@ -46,6 +47,9 @@ struct station {
 	bool answered, busy, in_wait;
 	uint64_t patient_until_ns; /* by then the keeper must have answered */
 	struct err answer_error;
+	bool failed;            /* a trial of this item, by its first verdict */
+	json_t *gdb;            /* string: where it listens, of a board that is held; or NULL */
+	struct err no_gdb;      /* why there is none */
 	struct err passed_over; /* what the bench failed with in this item, caught or not */
 	json_t *answer;
 };
@@ -61,6 +65,7 @@ struct run {
 	struct journal *journal;
 	struct station *stations;
 	size_t station_count, opening, closing;
+	struct station *holding; /* is being held, which is not over; NULL: none */
 	struct rpc *followers[RUN_FOLLOWERS_MAX];
 	size_t follower_count;
 	json_t *totals;
@@ -101,6 +106,25 @@ void run_fail(struct run *run, const struct err *e);
 
 /* Stops the station's script where it waits. */
 void station_drop(struct station *st);
+
+/* Has the keeper make the board safe and end; then the station is left. Only from run_end() on. */
+void station_end(struct station *st);
+
+/* The run has no more to do with the board; after the last one it finishes. */
+void station_leave(struct station *st);
+
+/* Whether the run shall end here, and leave this board as it is (--hold-on-fail). */
+bool station_must_hold(const struct station *st);
+
+/* Ends the run with this board held; the others are made safe. Does nothing when it is ending. */
+void run_hold(struct station *st);
+
+/* Instead of station_end(), for the board that is held. */
+void station_hold(struct station *st);
+
+/* Holding was given up for a reason of run_cancel(); the board is made safe. Does nothing when no
+ * board is being held, or is already. */
+void run_hold_stop(struct run *run, const char *reason, const char *text);
 
 /* What the station does next, from the loop: goes on with its script, or takes its next item. */
 void station_later(uv_idle_t *idle);

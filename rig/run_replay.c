@@ -68,3 +68,22 @@ json_t *run_replay(const json_t *job, const char *board, const json_t *item, con
 	free(text);
 	return command;
 }
+
+json_t *run_command(const json_t *job, const char *command, const char *board)
+{
+	char *text = NULL;
+	size_t len;
+	json_t *line;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return json_null();
+	fputs("rig", out);
+	put_option(out, "--config", json_string_value(json_object_get(job, "config_as_given")));
+	fprintf(out, " %s ", command);
+	put_quoted(out, board);
+	fclose(out);
+	line = json_string(text);
+	free(text);
+	return line;
+}

@@ -14,4 +14,7 @@
  */
 json_t *run_replay(const json_t *job, const char *board, const json_t *item, const char *cut);
 
+/* The same for a command that takes a board: "rig COMMAND BOARD". */
+json_t *run_command(const json_t *job, const char *command, const char *board);
+
 #endif

@@ -33,7 +33,9 @@ void station_later(uv_idle_t *idle)
 
 	uv_idle_stop(idle);
 
-	if (st->answered && st->task) {
+	if (station_must_hold(st)) {
+		run_hold(st);
+	} else if (st->answered && st->task) {
 		give_answer(st);
 	} else if (st->busy && st->task) {
 		st->busy = false;
@@ -80,6 +82,11 @@ static void hook_wait(void *arg, struct task *task, const char *method, json_t *
 	if (st->run->ending)
 		return; /* its task was dropped already */
 	st->task = task;
+	if (station_must_hold(st)) {
+		/* a script that goes on over its failure would change what it left */
+		uv_idle_start(&st->later, station_later);
+		return;
+	}
 	st->in_wait = true;
 	if (timeout_ms <= 0)
 		timeout_ms = KEEPER_DEFAULT_MS;
@@ -133,7 +140,8 @@ static int hook_record(
 			word = "error";
 		}
 		run_count(run, "trials");
-		run->failed = run->failed || (word && strcmp(word, "fail") == 0);
+		st->failed = st->failed || (word && strcmp(word, "fail") == 0);
+		run->failed = run->failed || st->failed;
 		if (word && strcmp(word, "fail") == 0)
 			json_object_set_new(fields, "replay",
 				run_replay(run->job, st->name, st->item,
@@ -185,7 +193,10 @@ static void item_over(struct station *st, json_t *outcome)
 	st->item = NULL;
 	if (run_record(run, "item-end", st->name, NULL, fields, true, &e))
 		return;
-	if (code && strcmp(code, "script") == 0)
+	st->failed = st->failed || strcmp(verdict, "fail") == 0;
+	if (station_must_hold(st))
+		run_hold(st);
+	else if (code && strcmp(code, "script") == 0)
 		run_end(run, "error", "%s: %s", json_string_value(json_object_get(bench, "where")),
 			json_string_value(json_object_get(bench, "message")));
 	else if (strcmp(verdict, "fail") == 0 && json_is_true(run_option(run, "fail_fast")))
@@ -274,6 +285,7 @@ static void station_next(struct station *st)
 	}
 	st->item = json_array_get(st->items, st->next++);
 	st->passed_over.code = ERR_NONE;
+	st->failed = false;
 	if (run_record(run, "item-start", st->name, NULL,
 		    json_pack("{s:O}", "item", json_object_get(st->item, "key")), false, &e))
 		return;

@@ -111,6 +111,16 @@ static void on_bench_error(struct summary *s, json_t *r)
 	put_failure(s, r, either(str(r, "device"), "bench"), str(r, "reason"));
 }
 
+static void on_held(struct summary *s, json_t *r)
+{
+	json_t *line;
+	size_t i;
+
+	put_failure(s, r, "left on and leased until", either(str(r, "until"), "?"));
+	json_array_foreach (json_object_get(r, "how"), i, line)
+		fprintf(s->failures, "    %s\n", either(json_string_value(line), ""));
+}
+
 static void on_run(struct summary *s, json_t *r)
 {
 	if (!s->run)
@@ -127,6 +137,7 @@ static const struct {
 	{"verdict", on_verdict},
 	{"item-end", on_item_end},
 	{"bench-error", on_bench_error},
+	{"held", on_held},
 };
 
 static int take(void *arg, json_t *record, struct err *e)

@@ -27,6 +27,7 @@ sub load {
 	while (my $line = <$in>) {
 		my $record = eval { $json->decode($line) };
 		if (!$record) { print STDERR "$path:$.: no JSON\n"; exit 2 }
+		delete @$record{qw(until gdb how)} if ($record->{kind} // '') eq 'held';
 		push @{ $boards{ $record->{board} // '' } }, [ $., $json->encode(strip($record)) ];
 	}
 	return \%boards;
