@@ -208,7 +208,7 @@ static bool add_operation(struct op_class *class, uint32_t number)
 		return true;
 	}
 	/* grows at powers of two */
-	if ((class->range_count & (class->range_count - 1)) == 0) {
+	if (!class->ranges || (class->range_count & (class->range_count - 1)) == 0) {
 		size_t room = class->range_count ? class->range_count * 2 : 1;
 		struct class_range *grown = realloc(class->ranges, room * sizeof(*grown));
 

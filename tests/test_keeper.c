@@ -561,6 +561,8 @@ static void wrong_parameters_are_refused_by_name(void **state)
 		{"probe.program", "{\"segments\":{}}", "\"segments\" is a list"},
 		{"console.expect", "{\"pattern\":\"(\"}", "pattern /(/"},
 		{"console.expect", "{\"pattern\":\"x\",\"from\":\"then\"}", "\"from\" is"},
+		{"trigger.trace", "{\"path\":\"/x\",\"from\":0}", "\"from\" counts from 1"},
+		{"trigger.trace", "{\"path\":\"/x\",\"from\":-1}", "a whole number, not negative"},
 		{"cut.arm", "{\"on\":{}}", "\"on\" is {\"op\": N"},
 		{"cut.arm", "{\"on\":{\"op\":0}}", "\"on\" is {\"op\": N"},
 		{"cut.arm", "{\"on\":{\"op\":1,\"console\":\"x\"}}", "\"on\" is {\"op\": N"},

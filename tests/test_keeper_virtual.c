@@ -5,6 +5,7 @@
 #include "../rig/file.h"
 #include "../rig/hex.h"
 #include "../rig/keeper_client.h"
+#include "../rig/oplog.h"
 #include "../rig/spawn.h"
 
 #define FLASH_BYTES 0x100000
@@ -84,6 +85,22 @@ static json_int_t operations(struct peer *p)
 	return n;
 }
 
+/* The trace from operation first on has so many. */
+static void assert_traced_from(struct peer *p, uint32_t first, size_t count)
+{
+	char path[128];
+	struct oplog log;
+	struct err e;
+
+	snprintf(path, sizeof(path), "%s/trace", dir);
+	assert_answer(peer_call(p, "trigger.trace",
+			      json_pack("{s:s, s:I}", "path", path, "from", (json_int_t)first)),
+		"none");
+	assert_int_equal(oplog_load_from(&log, path, first, &e), 0);
+	assert_int_equal(log.count, count);
+	oplog_finish(&log);
+}
+
 /* The board's process. */
 static pid_t board_pid(void)
 {
@@ -146,6 +163,7 @@ static void a_clean_cut_at_an_operation_ends_the_upload_before_it(void **state)
 	assert_int_equal(json_integer_value(json_object_get(params_of(note), "op")), 100);
 	json_decref(note);
 	assert_int_equal(operations(owner), 99);
+	assert_traced_from(owner, 98, 2);
 	/* the boot before the cut satisfies nothing */
 	assert_answer(peer_wait(owner, send_expect(owner, "ready$", 50)), "timeout");
 	power(owner, true);
