@@ -98,6 +98,47 @@ static void a_cut_is_told_and_stands_in_the_state(void **state)
 	assert_int_equal(process_quit(&p), 0);
 }
 
+static void a_mark_tells_what_was_erased_since_the_one_before(void **state)
+{
+	struct process p;
+	json_t *told;
+
+	start(&p, *state, "writer");
+	process_do(&p, "power", "\"on\": true");
+	assert_true(process_says(&p, "done\n"));
+	told = json_object_get(process_do(&p, "mark", ""), "erases");
+	assert_int_equal(number(told, "128"), 1);
+	told = json_object_get(process_do(&p, "mark", ""), "erases");
+	assert_int_equal(json_object_size(told), 0);
+	assert_int_equal(process_quit(&p), 0);
+}
+
+static void a_fed_board_says_off_and_runs_on(void **state)
+{
+	struct process p;
+
+	start(&p, *state, "writer");
+	process_do(&p, "fault", "\"phantom\": true");
+	process_do(&p, "power", "\"on\": true");
+	assert_true(process_says(&p, "done\n"));
+	process_forget(&p);
+	assert_true(json_is_false(json_object_get(process_do(&p, "power", "\"on\": false"), "on")));
+	assert_true(json_is_false(json_object_get(process_do(&p, "state", ""), "power")));
+	assert_true(process_says(&p, "done\n"));
+	process_do(&p, "mark", "");
+	process_do(&p, "cut", "\"op\": 5");
+	process_do(&p, "power", "\"on\": true");
+	process_do(&p, "power", "\"on\": false"); /* its supply dips: it writes all again */
+	json_decref(process_note(&p, "cut"));
+	process_forget(&p);
+	assert_true(json_is_false(json_object_get(process_do(&p, "state", ""), "power")));
+	assert_true(process_says(&p, "done\n"));
+	process_do(&p, "fault", "");
+	process_forget(&p);
+	assert_true(json_is_false(json_object_get(process_do(&p, "state", ""), "power")));
+	assert_int_equal(process_quit(&p), 0);
+}
+
 static char *trace(struct process *p, struct scratch *s, const char *name)
 {
 	char params[600];
@@ -327,6 +368,8 @@ int main(void)
 		TEST(every_byte_sent_before_power_off_is_in_the_socket_by_its_answer),
 		TEST(several_clients_get_all_output),
 		TEST(a_cut_is_told_and_stands_in_the_state),
+		TEST(a_mark_tells_what_was_erased_since_the_one_before),
+		TEST(a_fed_board_says_off_and_runs_on),
 		TEST(two_identical_runs_give_an_identical_trace),
 		TEST(a_killed_board_comes_back_with_its_flash),
 		TEST(two_boards_run_at_once_and_not_two_in_one_folder),
