@@ -18,6 +18,8 @@ return {
 		ready = [[app (\S+) ready]], start = [[boot: demo bootloader]], failed = [[boot: no valid image]],
 	},
 	can = { "revert", "resume_upload", "settings", "memory_stats" },
+	-- erases of a page: nRF52840 product specification, NVMC, endurance; cycles: what relays are commonly made for
+	wear = { erases = 10000, relay_cycles = 100000 },
 	transport = { driver = "smp" },
 	dut = require "boards.smp",
 }

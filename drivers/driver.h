@@ -57,7 +57,7 @@ struct driver_env {
 	void (*console_in)(void *arg, const char *data, size_t len);
 	/* An event of the device: "trigger" (fired; fields op, kind, address, cut), "lost" (the
 	 * device went away; field reason), "note" (field text: worth a line in the journal). Steals
-	 * fields. */
+	 * fields. A trigger that has taken the power itself may add drained, as power_ops.set. */
 	void (*event)(void *arg, const char *name, json_t *fields);
 	void *arg; /* for the two above */
 };
@@ -68,7 +68,10 @@ struct device {
 };
 
 struct power_ops {
-	/* Result {"verified": "read-back"|"none"}: how it is known that the power is so. */
+	/* Result {"verified": "read-back"|"none"}: how it is known that the power is so;
+	 * "read-back" only where that was measured, and is not just what was asked for. Off may
+	 * add "drained": true: every byte that the DUT had sent to the console is on this host, so
+	 * that one that comes later was sent without power. */
 	void (*set)(struct device *dev, bool on, struct op *op);
 	/* Result {"on": bool}. */
 	void (*get)(struct device *dev, struct op *op);
@@ -92,7 +95,8 @@ struct probe_ops {
 	 * {"segments": [{"address": A, "path": FILE}], "erase": [[address, size], …]}. Files are
 	 * raw binary. Erase ranges and segment rests of a page become 0xff. Pages that hold the
 	 * wanted bytes already are not touched. Result {"pages_written": n, "pages_kept": n,
-	 * "bytes_written": n}.
+	 * "bytes_written": n, "pages": [[first page, pages], …]}: pages lists what was erased,
+	 * numbered from the start of flash, and is what counts as wear; without it nothing does.
 	 */
 	void (*program)(struct device *dev, json_t *spec, struct op *op);
 	/* Compares flash with the file's bytes. Result {"same": bool, "first_difference": address}.
@@ -101,7 +105,8 @@ struct probe_ops {
 	/* Reads memory into a file that is created or replaced. */
 	void (*read)(struct device *dev, uint32_t address, uint32_t size, const char *path,
 		struct op *op);
-	/* Writes one word of memory, or of flash when it lies there (through the flash driver). */
+	/* Writes one word of memory, or of flash when it lies there (through the flash driver):
+	 * then the result has "pages", as program's. */
 	void (*write_word)(struct device *dev, uint32_t address, uint32_t value, struct op *op);
 	void (*halt)(struct device *dev, struct op *op);
 	void (*resume)(struct device *dev, struct op *op);
@@ -127,7 +132,8 @@ struct probe_ops {
 
 /* Fires at chosen flash operations of the DUT, and may take the power itself. */
 struct trigger_ops {
-	/* Operations are numbered from 1 again. */
+	/* Operations are numbered from 1 again. The result may be {"erases": {"page": n, …}}: the
+	 * DUT's erases since the mark before, each told once; they are counted as wear. */
 	void (*mark)(struct device *dev, struct op *op);
 	/*
 	 * Arms one cut: {"op": N, "tear": "clean"|"torn", "seed": n}. Firing is env->event

@@ -155,6 +155,18 @@ static int check_run(
 	return 0;
 }
 
+/* [[first page, pages], …]: what was erased and written. */
+static json_t *written_pages(const struct flash_plan *plan)
+{
+	json_t *pages = json_array();
+	struct flash_run run;
+
+	for (size_t from = 0; flash_plan_next(plan, plan->differs, &from, &run);)
+		json_array_append_new(
+			pages, json_pack("[I, I]", (json_int_t)run.first, (json_int_t)run.pages));
+	return pages;
+}
+
 static void finish_program(struct openocd *oc, struct job *job, const char *text)
 {
 	const struct flash_plan *plan = &job->plan;
@@ -177,10 +189,11 @@ static void finish_program(struct openocd *oc, struct job *job, const char *text
 	if (ret)
 		job_fail(oc, &e);
 	else
-		job_done(oc, json_pack("{s:I, s:I, s:I}", "pages_written", (json_int_t)written,
+		job_done(oc, json_pack("{s:I, s:I, s:I, s:o}", "pages_written", (json_int_t)written,
 				     "pages_kept",
 				     (json_int_t)(flash_plan_count(plan, plan->touched) - written),
-				     "bytes_written", (json_int_t)(written * plan->page_bytes)));
+				     "bytes_written", (json_int_t)(written * plan->page_bytes),
+				     "pages", written_pages(plan)));
 }
 
 /* Erases and writes the pages that differ, and reads them back, in one script. */

@@ -607,10 +607,17 @@ static json_t *went_on(json_t *answer, struct err *e)
 	return json_pack("{s:s}", "verified", "read-back");
 }
 
+static bool is_drained(const json_t *answer)
+{
+	return json_is_true(json_object_get(answer, "drained"));
+}
+
 static json_t *went_off(json_t *answer, struct err *e)
 {
 	is_off(answer, e);
-	return e->code == ERR_NONE ? json_pack("{s:s}", "verified", "read-back") : NULL;
+	return e->code == ERR_NONE ? json_pack("{s:s, s:b}", "verified", "read-back", "drained",
+					     is_drained(answer))
+				   : NULL;
 }
 
 static void power_set(struct device *dev, bool on, struct op *op)
@@ -644,7 +651,7 @@ static void power_get(struct device *dev, struct op *op)
 
 static void trigger_mark(struct device *dev, struct op *op)
 {
-	ask_text(virtual_of(dev), "mark", NULL, op, false, NULL);
+	ask_text(virtual_of(dev), "mark", NULL, op, false, whole_answer);
 }
 
 static void trigger_arm(struct device *dev, json_t *cut, struct op *op)

@@ -151,8 +151,9 @@ function Power:on()
 	wait("power.set", { on = true })
 end
 
+-- Returns how it is known to be off: "read-back", "console" or "unverified".
 function Power:off()
-	wait("power.set", { on = false })
+	return wait("power.set", { on = false }).off
 end
 
 function Power:cycle(seconds)
@@ -346,7 +347,7 @@ function Board:power_on()
 end
 
 function Board:power_off()
-	self.power:off()
+	return self.power:off()
 end
 
 -- Power off, power on, wait until it is up.
@@ -570,8 +571,7 @@ function Board:cut_during(cut, f)
 		if not ok then
 			error(e, 0)
 		end
-		self:power_off()
-		return true, { op = "end" }
+		return true, { op = "end", off = self:power_off() }
 	end
 	local result = wait("cut.disarm")
 	if result.fired then
@@ -597,6 +597,7 @@ function Board:cut_recovery(cut)
 		prim.record("cut", {
 			requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed, counted = counted,
 			again = self.t.again and true or nil, agreement = "unknown", latency_ns = event.latency_ns,
+			off = event.off,
 			what = ("in the recovery from the cut before; %s"):format(
 				counted and "the board says operation " .. counted or "when it was over"),
 		})
@@ -632,6 +633,7 @@ function Board:landing(state, trace, cut, event)
 		landed = check.agreement == "agrees" and check.done + 1 or nil,
 		counted = board and board.op or nil, again = self.t.again and true or nil,
 		error = check.skew, what = check.text, agreement = check.agreement, latency_ns = event.latency_ns,
+		off = event.off,
 	})
 	return check
 end

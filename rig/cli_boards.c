@@ -1,7 +1,9 @@
 #include "cli.h"
 #include "lock.h"
+#include "wear.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +26,21 @@ static bool want_json(int argc, char **argv, int *status)
 	return json;
 }
 
+/* Adds what the board has been through, if anything was counted. */
+static int add_wear(struct cli *cli, const char *name, json_t *conf, json_t *row, struct err *e)
+{
+	const struct wear_budget budget = wear_budget_of(conf);
+	char dir[PATH_MAX];
+	struct wear wear;
+
+	if (lock_board_dir(cli_state_dir(cli), name, false, dir, sizeof(dir), e) ||
+		wear_init(&wear, dir, false, e))
+		return -(int)e->code;
+	json_object_set_new(row, "wear", wear_summary(&wear, &budget));
+	wear_finish(&wear);
+	return 0;
+}
+
 static json_t *board_row(struct cli *cli, const char *name, json_t *conf, struct err *e)
 {
 	enum lock_state state;
@@ -35,6 +52,10 @@ static json_t *board_row(struct cli *cli, const char *name, json_t *conf, struct
 		"state", lock_state_name(state));
 	json_object_update_missing(row, text);
 	json_decref(text);
+	if (add_wear(cli, name, conf, row, e)) {
+		json_decref(row);
+		return NULL;
+	}
 	return row;
 }
 
@@ -43,6 +64,30 @@ static const char *field(const json_t *row, const char *name)
 	const char *text = json_string_value(json_object_get(row, name));
 
 	return text ? text : "";
+}
+
+static json_int_t number(const json_t *object, const char *name)
+{
+	return json_integer_value(json_object_get(object, name));
+}
+
+/* "worn 3 % (page 127: 312 erases), 1234 power cycles"; nothing of a board that is new. */
+static void print_wear(const json_t *wear)
+{
+	bool erased = number(wear, "erases_max") > 0;
+
+	if (erased || number(wear, "relay_cycles")) {
+		if (json_is_integer(json_object_get(wear, "percent")))
+			printf(" worn %" JSON_INTEGER_FORMAT " %%%s", number(wear, "percent"),
+				erased ? "" : ",");
+		if (erased)
+			printf(" (page %" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT " erases),",
+				number(wear, "erases_page"), number(wear, "erases_max"));
+		printf(" %" JSON_INTEGER_FORMAT " power cycles", number(wear, "relay_cycles"));
+	}
+	if (json_is_true(json_object_get(wear, "damaged")))
+		printf(" (counted from %s: what was before is lost, see wear.json.damaged)",
+			field(wear, "since"));
 }
 
 static void print_row(const json_t *row)
@@ -58,6 +103,7 @@ static void print_row(const json_t *row)
 		printf(" until %s", field(row, "expires"));
 	if (*field(row, "reason"))
 		printf(" %s", field(row, "reason"));
+	print_wear(json_object_get(row, "wear"));
 	putchar('\n');
 }
 

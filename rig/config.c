@@ -119,10 +119,26 @@ static const struct schema boot_fields[] = {
 	{0},
 };
 
+static const struct schema wear_fields[] = {
+	{.name = "erases", .type = SCHEMA_INTEGER, .min = 1, .max = ADDRESS_MAX}, /* of a page */
+	{.name = "relay_cycles", .type = SCHEMA_INTEGER, .min = 1, .max = ADDRESS_MAX},
+	{0},
+};
+
+static const char *const proofs[] = {"auto", "console", "read-back", "none", NULL};
+
+static const struct schema power_off_fields[] = {
+	{.name = "discharge_ms", .type = SCHEMA_INTEGER, .min = 1, .max = 4000},
+	{.name = "verify", .type = SCHEMA_STRING, .choices = proofs},
+	{0},
+};
+
 /* What a board type says and a board of rig.conf may say otherwise. */
 #define OF_BOTH                                                                                    \
 	{.name = "transport", .type = SCHEMA_TABLE}, {.name = "hw", .type = SCHEMA_STRING},        \
 		{.name = "boot", .type = SCHEMA_OBJECT, .fields = boot_fields},                    \
+		{.name = "wear", .type = SCHEMA_OBJECT, .fields = wear_fields},                    \
+		{.name = "power_off", .type = SCHEMA_OBJECT, .fields = power_off_fields},          \
 	{                                                                                          \
 		.name = "can", .type = SCHEMA_LIST, .fields = &ability                             \
 	}
@@ -497,14 +513,32 @@ static int resolve_devices(const struct load *l, const struct schema_where *wher
 	return 0;
 }
 
+/* A table of the type's, key by key with what rig.conf says otherwise. */
+static void override(json_t *board, const json_t *given, const char *name)
+{
+	json_t *said = json_object_get(given, name), *own = json_object_get(board, name);
+
+	if (own)
+		json_object_update(own, said);
+	else if (said)
+		json_object_set(board, name, said);
+}
+
 /* The board without its images and own devices: its type, and what rig.conf says otherwise. */
 static json_t *merge(const struct load *l, const struct lua_data_block *b, json_t *type)
 {
 	static const char *const overrides[] = {"hw", "can"};
 	json_t *board = json_deep_copy(type);
+	const char *power =
+		json_string_value(json_object_get(json_object_get(b->value, "power"), "driver"));
 
 	if (!board)
 		return NULL;
+	/* a virtual board wears out for those alone who want to see that */
+	if (power && strcmp(power, "virtual") == 0)
+		json_object_del(board, "wear");
+	override(board, b->value, "wear");
+	override(board, b->value, "power_off");
 	json_object_set_new(board, "name", json_string(b->which));
 	json_object_set(board, "type", json_object_get(b->value, "type"));
 	json_object_set(board, "state_dir", json_object_get(l->config, "state_dir"));
@@ -589,6 +623,19 @@ static int check_conflicts(
 	return 0;
 }
 
+/* A proof that the board has no device for is none. */
+static int check_power_off(const struct schema_where *where, json_t *board, struct err *e)
+{
+	const struct lua_data_path up = {NULL, "power_off", 0}, at = {&up, "verify", 0};
+	const char *verify =
+		json_string_value(json_object_get(json_object_get(board, "power_off"), "verify"));
+
+	if (verify && strcmp(verify, "console") == 0 &&
+		!json_object_get(json_object_get(board, "devices"), "console"))
+		return schema_error(where, &at, e, "the board has no console");
+	return 0;
+}
+
 static int add_board(struct load *l, const struct lua_data_block *b, struct err *e)
 {
 	const struct schema_where where = {l->file, b};
@@ -617,6 +664,8 @@ static int add_board(struct load *l, const struct lua_data_block *b, struct err 
 		json_object_set_new(board, "images", images);
 		rc = check_conflicts(l, &where, board, e);
 	}
+	if (rc == 0)
+		rc = check_power_off(&where, board, e);
 	if (rc == 0)
 		json_object_set(boards, b->which, board);
 	json_decref(board);

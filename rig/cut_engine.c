@@ -57,7 +57,8 @@ static void settle(struct keeper *k, const struct err *why)
 	keeper_cancel_operations(k, &k->slots[CAP_TRIGGER], why);
 }
 
-static void landed(struct keeper *k)
+/* off: how it is known that the DUT is. */
+static void landed(struct keeper *k, const json_t *off)
 {
 	struct cut_engine *cut = &k->cut;
 	json_t *op = json_object_get(cut->landed, "op");
@@ -71,6 +72,8 @@ static void landed(struct keeper *k)
 		text_escape(text, sizeof(text), cut->line, cut->line_len, TEXT_LINE);
 		json_object_set_new(cut->landed, "line", json_string(text));
 	}
+	json_object_set(cut->landed, "off", (json_t *)(uintptr_t)off);
+	k->off.of_cut = true;
 	json_object_set_new(cut->landed, "t_mono_ns", json_integer((json_int_t)cut->t_seen_ns));
 	json_object_set_new(cut->landed, "latency_ns",
 		json_integer(cut->ours ? (json_int_t)(k->t_switch_ns - cut->t_seen_ns) : 0));
@@ -99,34 +102,26 @@ static void failed(struct keeper *k, const struct err *e)
 	settle(k, &cut->failed);
 }
 
-static void power_answered(void *arg, const struct err *e, json_t *result)
+void cut_engine_phantom(struct keeper *k)
 {
-	struct keeper *k = arg;
-	struct err on;
+	struct err why;
 
-	if (k->cut.state != CUT_FIRED)
+	if (k->cut.state != CUT_DONE || !k->off.of_cut)
 		return;
-	if (!e && json_is_true(json_object_get(result, "on"))) {
-		err_set(&on, ERR_BENCH, "power.get says on");
-		e = &on;
-	}
-	if (e)
-		failed(k, e);
-	else
-		landed(k);
+	err_set(&why, ERR_BENCH, "%s", k->off.phantom);
+	failed(k, &why);
 }
 
-static void power_switched(void *arg, const struct err *e, json_t *result)
+static void power_gone(void *arg, const struct err *e, json_t *result)
 {
 	struct keeper *k = arg;
 
-	(void)result;
 	if (k->cut.state != CUT_FIRED)
 		return;
 	if (e)
 		failed(k, e);
 	else
-		keeper_power_ask(k, OFF_WITHIN_MS, &k->cut.running, power_answered, k);
+		landed(k, json_object_get(result, "off"));
 }
 
 /* The power is taken here. */
@@ -142,13 +137,14 @@ static void take_power(struct keeper *k)
 		op_cancel(power->busy->op, &why);
 	}
 	cut->ours = true;
-	keeper_power_switch(k, false, OFF_WITHIN_MS, &cut->running, power_switched, k);
+	keeper_power_switch(k, false, OFF_WITHIN_MS, &cut->running, power_gone, k);
 }
 
 void cut_engine_fired(struct keeper *k, json_t *fields)
 {
 	struct cut_engine *cut = &k->cut;
 	bool gone = json_is_true(json_object_get(fields, "cut"));
+	bool drained = json_is_true(json_object_get(fields, "drained"));
 
 	if (cut->state == CUT_FIRED) {
 		json_decref(fields); /* one cut at a time */
@@ -158,6 +154,7 @@ void cut_engine_fired(struct keeper *k, json_t *fields)
 	json_decref(cut->landed);
 	cut->landed = fields ? fields : json_object();
 	json_object_del(cut->landed, "cut");
+	json_object_del(cut->landed, "drained");
 	if (!gone) {
 		take_power(k);
 		return;
@@ -166,7 +163,9 @@ void cut_engine_fired(struct keeper *k, json_t *fields)
 	cut->state = CUT_FIRED;
 	cut->ours = false;
 	k->power_epoch++;
-	keeper_power_ask(k, OFF_WITHIN_MS, &cut->running, power_answered, k);
+	keeper_off_begin(k, drained);
+	/* nobody has set the device off: that it says so is read back */
+	keeper_off_prove(k, true, OFF_WITHIN_MS, &cut->running, power_gone, k);
 }
 
 static void console_fired(void *arg, const char *line, size_t len, uint64_t t_read_ns)

@@ -150,6 +150,8 @@ static void operation_ended(void *arg, const struct err *e, json_t *result)
 	o->op = NULL;
 	if (o->slot && o->slot->busy == o)
 		o->slot->busy = NULL;
+	if (!e && o->succeeded)
+		o->succeeded(o->keeper, result);
 	/* what fails while a cut is on its way, fails because of it, as far as anybody can tell */
 	if (e && o->keeper->cut.state == CUT_FIRED && !(o->method->flags & METHOD_CONTROL))
 		o->held = *e;
@@ -297,6 +299,10 @@ static void request(void *arg, struct rpc_call *call, const char *name, json_t *
 		code = may_call(c, m, &e);
 	if (!code)
 		code = method_check(m, params, &timeout_ms, &e);
+	if (!code)
+		code = keeper_off_check(c->keeper, m, params, &e);
+	if (!code)
+		code = keeper_wear_check(c->keeper, m, params, &e);
 	if (code)
 		rpc_answer_err(call, &e);
 	else
@@ -474,6 +480,7 @@ static void finish(struct keeper *k)
 	}
 	console_destroy(k->console);
 	k->console = NULL;
+	keeper_wear_save(k);
 	if (k->lock && lock_release(k->lock, clean, &e) != 0)
 		fprintf(stderr, "rig-keeper: %s\n", e.msg);
 	k->lock = NULL;
@@ -484,7 +491,8 @@ static void finish(struct keeper *k)
 		if (k->quarantined[0])
 			op_fail(o->op, &why);
 		else
-			op_done(o->op, json_pack("{s:b}", "safe", true));
+			op_done(o->op, json_pack("{s:b, s:o*}", "safe", true, "wear",
+					       keeper_wear_info(k)));
 	}
 	if (k->name)
 		keeper_notify(k, "ending", json_pack("{s:s}", "reason", k->ending));
@@ -509,7 +517,7 @@ static void device_closed(void *arg)
 		finish(k);
 }
 
-static void close_devices(struct keeper *k)
+void keeper_close_devices(struct keeper *k)
 {
 	k->state = KEEPER_ENDING;
 	k->closing = 1;
@@ -547,7 +555,7 @@ void keeper_open_failed(struct keeper *k)
 		op_on_cancel(o->op, NULL, NULL);
 		op_fail(o->op, &e);
 	}
-	close_devices(k);
+	keeper_close_devices(k);
 }
 
 void keeper_safe_done(struct keeper *k)
@@ -574,9 +582,10 @@ void keeper_safe_done(struct keeper *k)
 		return;
 	}
 	if (k->state == KEEPER_ENDING) {
-		close_devices(k);
+		keeper_wear_end(k);
 		return;
 	}
+	keeper_wear_save(k);
 	for (o = k->operations; o; o = next) {
 		next = o->next;
 		if (strcmp(o->method->name, "safe") != 0)
@@ -635,7 +644,10 @@ static int start(struct keeper *k)
 	uv_timer_init(&k->loop, &k->expiry);
 	uv_timer_init(&k->loop, &k->cycle);
 	uv_timer_init(&k->loop, &k->close_bound);
+	uv_timer_init(&k->loop, &k->off.timer);
+	uv_timer_init(&k->loop, &k->wear_timer);
 	k->expiry.data = k->cycle.data = k->close_bound.data = k;
+	k->off.timer.data = k->wear_timer.data = k;
 	for (enum cap cap = CAP_POWER; cap < CAP_COUNT; cap++)
 		k->slots[cap] = (struct slot){.keeper = k, .cap = cap};
 	time_text(k->since, time(NULL));
@@ -656,6 +668,8 @@ static void stop(struct keeper *k)
 	close_handle((uv_handle_t *)&k->expiry);
 	close_handle((uv_handle_t *)&k->cycle);
 	close_handle((uv_handle_t *)&k->close_bound);
+	close_handle((uv_handle_t *)&k->off.timer);
+	close_handle((uv_handle_t *)&k->wear_timer);
 	/* closing takes turns of the loop; what a driver forgot to close must not hold us */
 	for (int turn = 0; turn < 10 && uv_run(&k->loop, UV_RUN_NOWAIT); turn++)
 		;
@@ -668,6 +682,7 @@ static void stop(struct keeper *k)
 	json_decref(k->gdb);
 	json_decref(k->board);
 	json_decref(k->owner);
+	wear_finish(&k->wear);
 }
 
 int keeper_run(const struct keeper_options *options)

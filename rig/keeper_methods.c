@@ -58,6 +58,9 @@ static void do_info(struct operation *o, json_t *params)
 		"since", k->since, "expires", k->expires[0] ? k->expires : NULL, "power", power,
 		"pid", (int)getpid(), "hand", k->hand, "implicit", k->implicit, "cut",
 		cut_engine_info(k), "gdb", k->gdb);
+	json_object_set_new(info, "wear", keeper_wear_info(k));
+	if (k->off.phantom[0])
+		json_object_set_new(info, "phantom", json_string(k->off.phantom));
 	if (k->made_safe[0])
 		json_object_set_new(info, "made_safe", json_string(k->made_safe));
 	if (k->quarantined[0])
@@ -246,6 +249,7 @@ static void do_probe_hold_reset(struct operation *o, json_t *params)
 
 static void do_probe_program(struct operation *o, json_t *params)
 {
+	o->succeeded = keeper_wear_programmed;
 	PROBE(o)->program(o->slot->dev, params, o->op);
 }
 
@@ -286,6 +290,7 @@ static void do_probe_version(struct operation *o, json_t *params)
 
 static void do_probe_write_word(struct operation *o, json_t *params)
 {
+	o->succeeded = keeper_wear_programmed;
 	PROBE(o)->write_word(
 		o->slot->dev, u32_of(params, "address"), u32_of(params, "value"), o->op);
 }
@@ -313,6 +318,7 @@ static void do_transport_send(struct operation *o, json_t *params)
 static void do_trigger_mark(struct operation *o, json_t *params)
 {
 	(void)params;
+	o->succeeded = keeper_wear_marked;
 	TRIGGER(o)->mark(o->slot->dev, o->op);
 }
 
@@ -346,11 +352,11 @@ static const struct method methods[] = {
 		{{"lines", PARAM_U32, false}}},
 	{"console.write", CAP_CONSOLE, METHOD_SHARED, 5 * SEC, do_console_write,
 		{{"data", PARAM_STRING, true}}},
-	{"cut.arm", CAP_NONE, 0, 10 * SEC, do_cut_arm, {{"on", PARAM_OBJECT, true}}},
-	{"cut.disarm", CAP_NONE, 0, 10 * SEC, do_cut_disarm, {{NULL}}},
+	{"cut.arm", CAP_NONE, METHOD_WEARS, 10 * SEC, do_cut_arm, {{"on", PARAM_OBJECT, true}}},
+	{"cut.disarm", CAP_NONE, METHOD_FED, 10 * SEC, do_cut_disarm, {{NULL}}},
 	{"end", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_end, {{NULL}}},
 	{"info", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 5 * SEC, do_info, {{NULL}}},
-	{"lease.renew", CAP_NONE, 0, 5 * SEC, do_lease_renew,
+	{"lease.renew", CAP_NONE, METHOD_FED, 5 * SEC, do_lease_renew,
 		{{"ttl_ms", PARAM_COUNT, true}, {"hand", PARAM_BOOL, false},
 			{"implicit", PARAM_BOOL, false}}},
 	{"leave", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_leave, {{NULL}}},
@@ -358,9 +364,11 @@ static const struct method methods[] = {
 		{{"board", PARAM_OBJECT, true}, {"log_dir", PARAM_STRING, true},
 			{"owner", PARAM_OBJECT, true}, {"ttl_ms", PARAM_COUNT, false},
 			{"hand", PARAM_BOOL, false}, {"implicit", PARAM_BOOL, false}}},
-	{"power.cycle", CAP_POWER, 0, 20 * SEC, do_power_cycle, {{"off_ms", PARAM_U32, false}}},
-	{"power.get", CAP_POWER, 0, 5 * SEC, do_power_get, {{NULL}}},
-	{"power.set", CAP_POWER, 0, 10 * SEC, do_power_set, {{"on", PARAM_BOOL, true}}},
+	{"power.cycle", CAP_POWER, METHOD_WEARS, 20 * SEC, do_power_cycle,
+		{{"off_ms", PARAM_U32, false}}},
+	{"power.get", CAP_POWER, METHOD_FED, 5 * SEC, do_power_get, {{NULL}}},
+	{"power.set", CAP_POWER, METHOD_FED | METHOD_WEARS, 10 * SEC, do_power_set,
+		{{"on", PARAM_BOOL, true}}},
 	{"probe.breakpoint", CAP_PROBE, 0, 10 * SEC, do_probe_breakpoint,
 		{{"address", PARAM_U32, true}, {"set", PARAM_BOOL, true}}},
 	{"probe.command", CAP_PROBE, 0, 60 * SEC, do_probe_command, {{"text", PARAM_STRING, true}}},
@@ -368,7 +376,7 @@ static const struct method methods[] = {
 	{"probe.halt", CAP_PROBE, 0, 10 * SEC, do_probe_halt, {{NULL}}},
 	{"probe.hold_reset", CAP_PROBE, 0, 10 * SEC, do_probe_hold_reset,
 		{{"hold", PARAM_BOOL, true}}},
-	{"probe.program", CAP_PROBE, 0, 120 * SEC, do_probe_program,
+	{"probe.program", CAP_PROBE, METHOD_WEARS, 120 * SEC, do_probe_program,
 		{{"segments", PARAM_ARRAY, true}, {"erase", PARAM_ARRAY, false}}},
 	{"probe.read", CAP_PROBE, 0, 60 * SEC, do_probe_read,
 		{{"address", PARAM_U32, true}, {"size", PARAM_U32, true},
@@ -379,7 +387,7 @@ static const struct method methods[] = {
 	{"probe.verify", CAP_PROBE, 0, 60 * SEC, do_probe_verify,
 		{{"address", PARAM_U32, true}, {"path", PARAM_STRING, true}}},
 	{"probe.version", CAP_PROBE, 0, 10 * SEC, do_probe_version, {{NULL}}},
-	{"probe.write_word", CAP_PROBE, 0, 10 * SEC, do_probe_write_word,
+	{"probe.write_word", CAP_PROBE, METHOD_WEARS, 10 * SEC, do_probe_write_word,
 		{{"address", PARAM_U32, true}, {"value", PARAM_U32, true}}},
 	{"safe", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_safe, {{NULL}}},
 	{"snapshot.restore", CAP_SNAPSHOT, 0, 30 * SEC, do_snapshot_restore,
@@ -390,7 +398,7 @@ static const struct method methods[] = {
 		do_transport_request, {{NULL}}},
 	{"transport.send", CAP_TRANSPORT, METHOD_OPEN_PARAMS | METHOD_SHARED, 600 * SEC,
 		do_transport_send, {{"path", PARAM_STRING, true}}},
-	{"trigger.mark", CAP_TRIGGER, 0, 10 * SEC, do_trigger_mark, {{NULL}}},
+	{"trigger.mark", CAP_TRIGGER, METHOD_WEARS, 10 * SEC, do_trigger_mark, {{NULL}}},
 	{"trigger.state", CAP_TRIGGER, 0, 10 * SEC, do_trigger_state, {{NULL}}},
 	{"trigger.trace", CAP_TRIGGER, 0, 30 * SEC, do_trigger_trace,
 		{{"path", PARAM_STRING, true}, {"from", PARAM_COUNT, false}}},

@@ -32,6 +32,7 @@ static void console_in(void *arg, const char *data, size_t len)
 	struct slot *slot = arg;
 	uint64_t t_read_ns = uv_hrtime();
 
+	keeper_off_bytes(slot->keeper);
 	if (slot->keeper->console)
 		console_input(slot->keeper->console, data, len, t_read_ns);
 }
@@ -400,7 +401,10 @@ void keeper_open(struct operation *o, json_t *params)
 		keeper_open_failed(k);
 		return;
 	}
-	code = create_devices(k, &e);
+	keeper_off_open(k);
+	code = keeper_wear_open(k, &e);
+	if (!code)
+		code = create_devices(k, &e);
 	if (code) {
 		if (!strstr(e.msg, k->name))
 			keeper_prefix(k, NULL, &e);

@@ -1,14 +1,16 @@
 #include "keeper_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct power_switch {
 	struct keeper *keeper;
 	bool on;
-	unsigned epoch;
+	unsigned epoch, deadline_ms;
 	struct op **running;
 	op_done_fn *done;
 	void *arg;
+	json_t *result; /* the driver's, while what follows from it is looked at */
 };
 
 void keeper_drain_console(struct keeper *k)
@@ -27,9 +29,14 @@ void keeper_power_learn(struct keeper *k, bool on, const char *how)
 	/* it was off and is on, and not by us: nobody knows when, but not before now */
 	if (on && k->power == POWER_OFF && k->console)
 		console_power_on(k->console);
+	if (on)
+		keeper_off_over(k);
+	k->ran = k->ran || on;
 	k->power = now;
 	if (!on && k->console) {
-		keeper_drain_console(k);
+		/* while bytes are watched for, what was there before has been drained */
+		if (!k->off.watching)
+			keeper_drain_console(k);
 		console_power_off(k->console, how);
 	}
 	if (changed)
@@ -37,16 +44,43 @@ void keeper_power_learn(struct keeper *k, bool on, const char *how)
 	keeper_settle_lease(k);
 }
 
-static void switched(void *arg, const struct err *e, json_t *result)
+/* The switch stands, and is known to: frees p. */
+static void known(struct power_switch *p, const struct err *e, json_t *result)
 {
-	struct power_switch *p = arg, it = *p;
+	struct power_switch it = *p;
 
 	free(p);
-	*it.running = NULL;
 	/* a cut counts, and is logged as one, when it has been verified */
 	if (!e && it.epoch == it.keeper->power_epoch && it.keeper->cut.state != CUT_FIRED)
 		keeper_power_learn(it.keeper, it.on, "off");
 	it.done(it.arg, e, result);
+	json_decref(it.result);
+}
+
+static void proven(void *arg, const struct err *e, json_t *result)
+{
+	struct power_switch *p = arg;
+
+	if (!e)
+		json_object_update(p->result, result);
+	known(p, e, e ? NULL : p->result);
+}
+
+static void switched(void *arg, const struct err *e, json_t *result)
+{
+	struct power_switch *p = arg;
+	struct keeper *k = p->keeper;
+	const char *verified = json_string_value(json_object_get(result, "verified"));
+
+	*p->running = NULL;
+	if (e || p->on || p->epoch != k->power_epoch) {
+		known(p, e, result);
+		return;
+	}
+	p->result = json_pack("{s:s}", "verified", verified ? verified : "none");
+	keeper_off_begin(k, json_is_true(json_object_get(result, "drained")));
+	keeper_off_prove(k, verified && strcmp(verified, "read-back") == 0, p->deadline_ms,
+		p->running, proven, p);
 }
 
 void keeper_power_switch(struct keeper *k, bool on, unsigned deadline_ms, struct op **running,
@@ -59,8 +93,13 @@ void keeper_power_switch(struct keeper *k, bool on, unsigned deadline_ms, struct
 	if (!p)
 		abort(); /* as keeper_op() */
 	op = keeper_op(k, on ? "set on" : "set off", deadline_ms, running, switched, p);
-	*p = (struct power_switch){k, on, ++k->power_epoch, running, done, arg};
+	*p = (struct power_switch){k, on, ++k->power_epoch, deadline_ms, running, done, arg, NULL};
+	if (on && k->power != POWER_ON)
+		keeper_wear_cycle(k);
+	k->ran = k->ran || on;
 	k->power = POWER_UNKNOWN;
+	if (on)
+		keeper_off_over(k);
 	if (on && k->console) {
 		/* what the board said before is on this host by now: it belongs to the old epoch */
 		keeper_drain_console(k);
@@ -124,6 +163,10 @@ static void cycle_waited(uv_timer_t *timer)
 	struct keeper *k = timer->data;
 	struct operation *o = k->cycling;
 
+	if (k->off.watching)
+		keeper_drain_console(k); /* bytes of a board that is not off end the operation */
+	if (k->off.phantom[0])
+		return;
 	keeper_power_switch(k, true, o->timeout_ms, &o->inner, keeper_relay, o);
 }
 

@@ -5,7 +5,9 @@
  * keeper_methods.c  the table of methods
  * keeper_open.c     taking the lock, opening the devices
  * keeper_power.c    the power, and what it means for the console
+ * keeper_off.c      whether the DUT is off when it was switched off
  * keeper_safe.c     making safe
+ * keeper_wear.c     what is counted of wear, and its budget
  * cut_engine.c      the cut
  */
 #ifndef RIG_KEEPER_PRIV_H
@@ -16,6 +18,7 @@
 #include "keeper.h"
 #include "lock.h"
 #include "rpc.h"
+#include "wear.h"
 
 #include <limits.h>
 
@@ -70,7 +73,8 @@ struct operation {
 	struct op *op;     /* what completes it; NULL when held */
 	struct slot *slot; /* the device concerned, or NULL */
 	struct op *inner;  /* a step of it under way, cancelled with it */
-	bool cancelled;    /* its hook ran: the inner one says no more */
+	void (*succeeded)(struct keeper *k, const json_t *result); /* or NULL */
+	bool cancelled; /* its hook ran: the inner one says no more */
 	unsigned timeout_ms;
 	char *pattern;   /* of console.expect, for its message */
 	struct err held; /* failed while a cut was on its way: answered when that is known */
@@ -95,6 +99,22 @@ struct cut_engine {
 	struct op *running;       /* switching off, or asking whether it is off */
 	struct operation *disarm; /* waits for the end of a cut on its way */
 	struct err failed;
+};
+
+/* How a power off is seen: by what there is, or by this alone. */
+enum off_verify { OFF_AUTO, OFF_CONSOLE, OFF_READ_BACK, OFF_NONE };
+
+struct off {
+	enum off_verify verify;
+	unsigned discharge_ms; /* the DUT may run, and bytes be on their way, for so long */
+	bool watching;         /* it is off: console bytes say that it is not */
+	unsigned proving;      /* proofs that have asked the device and wait for its answer */
+	bool of_cut;           /* it went off by the cut that is in the cut engine */
+	uint64_t t_off_ns;
+	uint64_t deaf_until_ns; /* bytes before that say nothing */
+	uv_timer_t timer;
+	struct op *silence; /* waits for a silent console */
+	char phantom[200];  /* why it is taken not to be off; empty: it is not so taken */
 };
 
 struct safing {
@@ -149,7 +169,15 @@ struct keeper {
 	json_t *gdb; /* where the probe serves gdb, as it said; NULL: nowhere */
 
 	struct cut_engine cut;
+	struct off off;
 	struct safing safing;
+
+	struct wear wear;
+	struct wear_budget wear_budget;
+	uv_timer_t wear_timer; /* until it is written */
+	bool wear_warned;
+	bool ran;               /* the DUT had power in this lease */
+	char wear_trouble[256]; /* why it could not be written */
 };
 
 /* --- keeper.c */
@@ -187,6 +215,9 @@ void keeper_end(struct keeper *k, const char *reason);
 /* The board is safe, or making it so failed: goes on with what waited for it. */
 void keeper_safe_done(struct keeper *k);
 
+/* The last step of the end: every device, then the lock. */
+void keeper_close_devices(struct keeper *k);
+
 /* Ends a lease that was taken implicitly when nobody needs it any more. */
 void keeper_settle_lease(struct keeper *k);
 
@@ -216,6 +247,8 @@ enum {
 	METHOD_CONTROL = 2, /* about the lease: at any time, and no cut or make safe cancels it */
 	METHOD_SHARED = 4,  /* does not claim the device for itself */
 	METHOD_OPEN_PARAMS = 8, /* the driver knows the parameters */
+	METHOD_WEARS = 16,      /* refused when the budget is used up */
+	METHOD_FED = 32, /* also on a board that should be off and is not, but for switching on */
 };
 
 enum param_type {
@@ -259,7 +292,8 @@ void keeper_open_go_on(struct keeper *k);
 
 /* --- keeper_power.c */
 
-/* Switches the power; done as an op_done_fn. on: the console's epoch begins here. */
+/* Switches the power; done as an op_done_fn. on: the console's epoch begins here. off: done when it
+ * was seen to be off, with {"verified", "off"} (keeper_off.c). */
 void keeper_power_switch(struct keeper *k, bool on, unsigned deadline_ms, struct op **running,
 	op_done_fn *done, void *arg);
 
@@ -276,6 +310,51 @@ void keeper_drain_console(struct keeper *k);
 /* The method's: off, a while, on. */
 void keeper_power_cycle(struct operation *o, unsigned off_ms);
 
+/* --- keeper_off.c */
+
+/* Takes the board's options: power_off = { verify, discharge_ms }. */
+void keeper_off_open(struct keeper *k);
+
+/* The power was just switched off. drained: all that the console had sent has arrived. */
+void keeper_off_begin(struct keeper *k, bool drained);
+
+/* It is on again, or nobody knows: nothing is concluded from console bytes. */
+void keeper_off_over(struct keeper *k);
+
+/* Asks the power device and, as the board is set up, waits for a silent console; done gets {"off":
+ * "read-back"|"console"|"unverified"}. read_back: the device's word counts. */
+void keeper_off_prove(struct keeper *k, bool read_back, unsigned deadline_ms, struct op **running,
+	op_done_fn *done, void *arg);
+
+/* Bytes came in from the console. If the power is off, operations and the cut fail with that. */
+void keeper_off_bytes(struct keeper *k);
+
+/* Whether a board that should be off is, as far as the method needs that. */
+int keeper_off_check(struct keeper *k, const struct method *m, const json_t *params, struct err *e);
+
+/* --- keeper_wear.c */
+
+/* Reads what was counted so far. */
+int keeper_wear_open(struct keeper *k, struct err *e);
+
+/* Writes what has changed, now. */
+void keeper_wear_save(struct keeper *k);
+
+/* What wears: the power goes on; the trigger's answer to mark; the probe's to program. */
+void keeper_wear_cycle(struct keeper *k);
+void keeper_wear_marked(struct keeper *k, const json_t *result);
+void keeper_wear_programmed(struct keeper *k, const json_t *result);
+
+/* Whether the budget allows the method. The first time that little is left, it is noted. */
+int keeper_wear_check(
+	struct keeper *k, const struct method *m, const json_t *params, struct err *e);
+
+/* For info and end; NULL before the board is open. */
+json_t *keeper_wear_info(const struct keeper *k);
+
+/* The board is safe and the lease ends: has the trigger tell its last erases, then closes. */
+void keeper_wear_end(struct keeper *k);
+
 /* --- keeper_safe.c */
 
 /* Makes safe within its bound, then keeper_safe_done(). Joins the one that runs. */
@@ -287,6 +366,8 @@ void cut_engine_arm(struct operation *o, json_t *on);
 void cut_engine_disarm(struct operation *o);
 /* The trigger device fired. Steals fields. */
 void cut_engine_fired(struct keeper *k, json_t *fields);
+/* The board that was off by the cut was seen not to be: it was none. */
+void cut_engine_phantom(struct keeper *k);
 /* What is armed is forgotten here, for make safe. */
 void cut_engine_reset(struct keeper *k);
 /* For info: the state by name, and where it landed. */

@@ -107,6 +107,7 @@ void keeper_make_safe(struct keeper *k, const char *reason)
 	if (k->safing.running)
 		return;
 	k->safing = (struct safing){.running = true, .pending = 1};
+	k->off.watching = false;
 	snprintf(k->safing.reason, sizeof(k->safing.reason), "%s", reason);
 	cut_engine_reset(k);
 	keeper_forget_gdb(k);

@@ -121,8 +121,10 @@ void station_leave(struct station *st)
 		run_finish(st->run);
 }
 
-static void station_ended(struct station *st, const struct err *why)
+/* result: what the keeper answered to the end, or NULL. */
+static void station_ended(struct station *st, const struct err *why, const json_t *result)
 {
+	json_t *wear = json_object_get(result, "wear");
 	struct run *run = st->run;
 	const char *verdict = run_verdict(run);
 	struct err e;
@@ -135,6 +137,8 @@ static void station_ended(struct station *st, const struct err *why)
 		snprintf(run->text, sizeof(run->text), "board %s was not made safe: %.800s",
 			st->name, why->msg);
 	}
+	if (st->opened && wear)
+		run_record(run, "wear", st->name, NULL, json_copy(wear), false, &e);
 	if (st->opened)
 		run_record(run, "safe", st->name, NULL,
 			json_pack("{s:b, s:s, s:s*}", "ok", why == NULL, "why", "the run ended",
@@ -145,8 +149,7 @@ static void station_ended(struct station *st, const struct err *why)
 
 static void keeper_ended(void *arg, const struct err *e, json_t *result)
 {
-	(void)result;
-	station_ended(arg, e);
+	station_ended(arg, e, result);
 }
 
 void station_end(struct station *st)
@@ -335,6 +338,7 @@ static void keeper_opened(void *arg, const struct err *e, json_t *result)
 static void keeper_said(void *arg, struct rpc_call *call, const char *method, json_t *params)
 {
 	struct station *st = arg;
+	const char *device = json_string_value(json_object_get(params, "device"));
 	struct err e;
 
 	if (call) {
@@ -347,6 +351,11 @@ static void keeper_said(void *arg, struct rpc_call *call, const char *method, js
 			json_pack("{s:O*, s:O*}", "device", json_object_get(params, "device"),
 				"reason", json_object_get(params, "reason")),
 			false, &e);
+	/* a device's own notes are for who looks at it; these are the keeper's */
+	if (strcmp(method, "note") == 0 && st->run->journal && device &&
+		strcmp(device, "board") == 0)
+		run_record(st->run, "note", st->name, json_string_value(st->trial),
+			json_pack("{s:O*}", "text", json_object_get(params, "text")), false, &e);
 }
 
 static void keeper_closed(void *arg, const struct err *why)
@@ -355,7 +364,7 @@ static void keeper_closed(void *arg, const struct err *why)
 	struct err e;
 
 	if (st->run->ending) {
-		station_ended(st, why);
+		station_ended(st, why, NULL);
 		return;
 	}
 	st->out = true;

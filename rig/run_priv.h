@@ -40,6 +40,7 @@ struct station {
 	json_t *trial; /* string, or NULL */
 	json_t *holds; /* string or NULL: what it holds by the last item's proof */
 	bool opened, open_failed, out, ended;
+	bool unseen_noted; /* that nothing sees whether it is off */
 	struct err open_error;
 	/* what has to wait until the loop has run: idle and not a timer, because timers of 0 ms
 	 * that start each other never let the loop poll */

@@ -113,7 +113,8 @@ static int hook_record(
 	struct run *run = arg;
 	struct station *st = host_task_owner(task);
 	const char *trial;
-	bool verdict = strcmp(kind, "verdict") == 0;
+	bool verdict = strcmp(kind, "verdict") == 0, unseen;
+	const char *off = json_string_value(json_object_get(fields, "off"));
 	int code;
 
 	if (run->ending) {
@@ -121,6 +122,7 @@ static int hook_record(
 		return err_set(e, ERR_CANCELLED, "%s", run->text);
 	}
 	st->task = task;
+	unseen = strcmp(kind, "cut") == 0 && off && strcmp(off, "unverified") == 0;
 	if (strcmp(kind, "trial-start") == 0) {
 		json_decref(st->trial);
 		st->trial = json_incref(json_object_get(fields, "key"));
@@ -152,6 +154,14 @@ static int hook_record(
 	if (verdict) {
 		json_decref(st->trial);
 		st->trial = NULL;
+	}
+	if (!code && unseen && !st->unseen_noted) {
+		st->unseen_noted = true;
+		code = run_record(run, "note", st->name, trial,
+			json_pack("{s:s}", "text",
+				"nothing sees whether this board is off: its cuts are unverified "
+				"(docs/configuration.md, power_off)"),
+			false, e);
 	}
 	return code;
 }

@@ -28,6 +28,7 @@ sub load {
 		my $record = eval { $json->decode($line) };
 		if (!$record) { print STDERR "$path:$.: no JSON\n"; exit 2 }
 		delete @$record{qw(until gdb how)} if ($record->{kind} // '') eq 'held';
+		next if ($record->{kind} // '') eq 'wear'; # counted over all runs
 		push @{ $boards{ $record->{board} // '' } }, [ $., $json->encode(strip($record)) ];
 	}
 	return \%boards;

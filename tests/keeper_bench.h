@@ -24,10 +24,12 @@
 
 static char dir[64];
 static pid_t keeper_pid;
+static const char *board_keys; /* more of the board, as JSON; or NULL */
 
 static inline int make_dir(void **state)
 {
 	(void)state;
+	board_keys = NULL;
 	snprintf(dir, sizeof(dir), "/tmp/rig-keeper-XXXXXX");
 	return mkdtemp(dir) ? 0 : -1;
 }
@@ -80,6 +82,9 @@ static inline json_t *open_board(struct peer *owner, const char *devices, json_t
 		"ann", "host", "lab", "pid", (int)getpid(), "what", "run 7");
 
 	assert_non_null(parsed);
+	if (board_keys)
+		json_object_update_new(json_object_get(params, "board"),
+			json_loads(board_keys, JSON_REJECT_DUPLICATES, NULL));
 	json_object_update_missing(params, more);
 	json_decref(more);
 	return peer_call(owner, "open", params);

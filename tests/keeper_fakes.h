@@ -4,7 +4,8 @@
  *
  * What is written to the fake console comes back from it, so that a test decides what the DUT says;
  * "late:" before it keeps it until the console is drained. The fake probe's commands make things
- * happen that come from outside: "fire", "fire gone", "lost", "hang".
+ * happen that come from outside: "fire", "fire gone", "lost", "hang", "speak" (bytes come in from
+ * the console).
  */
 #ifndef TESTS_KEEPER_FAKES_H
 #define TESTS_KEEPER_FAKES_H
@@ -62,13 +63,20 @@ static inline void fake_forget(struct op *op, void *arg)
 	f->op = NULL;
 }
 
+/* What a switch answers; the others' answers nobody reads. */
+static inline json_t *fake_result(const struct fake *f)
+{
+	return json_pack("{s:s, s:b}", "verified", fake_option(f, "blind") ? "none" : "read-back",
+		"drained", fake_option(f, "drained"));
+}
+
 static inline void fake_waited(uv_timer_t *timer)
 {
 	struct fake *f = timer->data;
 	struct op *op = f->op;
 
 	f->op = NULL;
-	op_done(op, NULL);
+	op_done(op, fake_result(f));
 }
 
 /* Completes op, now or after the option's milliseconds; 0 means never. */
@@ -77,7 +85,7 @@ static inline void fake_complete(struct fake *f, const char *option, struct op *
 	json_t *ms = json_object_get(f->options, option);
 
 	if (!ms) {
-		op_done(op, NULL);
+		op_done(op, fake_result(f));
 		return;
 	}
 	f->op = op;
@@ -202,6 +210,21 @@ static inline void fake_plain(struct device *dev, struct op *op)
 	op_done(op, NULL);
 }
 
+static inline json_t *fake_json(const struct fake *f, const char *option)
+{
+	const char *text = json_string_value(json_object_get(f->options, option));
+
+	return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+static inline void fake_mark(struct device *dev, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	fake_log(f, "mark");
+	op_done(op, json_pack("{s:o*}", "erases", fake_json(f, "erases")));
+}
+
 static inline void fake_arm(struct device *dev, json_t *cut, struct op *op)
 {
 	struct fake *f = (struct fake *)dev;
@@ -230,6 +253,11 @@ static inline void fake_fire(bool gone)
 			"cut", gone));
 }
 
+static inline void fake_speak(uv_timer_t *timer)
+{
+	fake_say(timer->data, "boot\n", 5);
+}
+
 static inline void fake_command(struct device *dev, const char *text, struct op *op)
 {
 	struct fake *f = (struct fake *)dev;
@@ -239,6 +267,8 @@ static inline void fake_command(struct device *dev, const char *text, struct op 
 		op_on_cancel(op, fake_forget, f);
 		return;
 	}
+	if (strcmp(text, "speak") == 0) /* from the loop, as bytes do */
+		uv_timer_start(&fake_console->timer, fake_speak, 1, 0);
 	if (strcmp(text, "somebody switches on") == 0)
 		fake_power_on = true;
 	if (strcmp(text, "lost") == 0) {
@@ -257,6 +287,10 @@ static inline void fake_program(struct device *dev, json_t *spec, struct op *op)
 
 	(void)spec;
 	fake_log(f, "program");
+	if (json_object_get(f->options, "pages")) {
+		op_done(op, json_pack("{s:o}", "pages", fake_json(f, "pages")));
+		return;
+	}
 	f->op = op; /* never done of itself */
 	op_on_cancel(op, fake_forget, f);
 }
@@ -311,13 +345,17 @@ static inline void fake_gdb(struct device *dev, struct op *op)
 static const struct power_ops fake_power_ops = {fake_set, fake_get};
 static const struct console_ops fake_console_ops = {fake_write, fake_drain};
 static const struct trigger_ops fake_trigger_ops = {
-	fake_plain, fake_arm, fake_plain, fake_plain, fake_trace};
+	fake_mark, fake_arm, fake_plain, fake_plain, fake_trace};
 static const struct probe_ops fake_probe_ops = {fake_program, fake_verify, fake_read,
 	fake_write_word, fake_plain, fake_plain, fake_flag, fake_flag, fake_breakpoint, fake_plain,
 	fake_command, fake_plain, fake_gdb};
 
 static const struct driver_option fake_options[] = {
 	{"is_on", OPTION_BOOLEAN, false, "false", "the power is on when it is opened"},
+	{"blind", OPTION_BOOLEAN, false, "false", "it does not read back what it has set"},
+	{"drained", OPTION_BOOLEAN, false, "false", "off, it says that the console is drained"},
+	{"erases", OPTION_STRING, false, NULL, "what every mark tells, as JSON"},
+	{"pages", OPTION_STRING, false, NULL, "what every program tells, as JSON; else it hangs"},
 	{"stuck", OPTION_BOOLEAN, false, "false", "it cannot be switched off"},
 	{"open_fails", OPTION_BOOLEAN, false, NULL, "it does not open"},
 	{"safe_fails", OPTION_BOOLEAN, false, NULL, "it cannot be made safe"},

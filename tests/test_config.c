@@ -33,7 +33,7 @@
 	"  flash = { base = 0x0, size = 0x100000, page = 4096, write = 4 },\n"                     \
 	"  regions = { bootloader = { 0x0, 0xc000 }, primary = { 0xc000, 0x74000 } },\n"           \
 	"  boot = { ready_within = 8, ready = [[app (\\S+) ready]] }, can = { 'revert' },\n"       \
-	"  transport = { driver = 'smp' },\n"                                                      \
+	"  transport = { driver = 'smp' }, wear = { erases = 1000, relay_cycles = 50 },\n"         \
 	"  dut = { version = function() end, confirm = function() end },\n"                        \
 	"}\n"
 
@@ -212,6 +212,34 @@ static void a_board_says_otherwise_than_its_type(void **state)
 	json_decref(config);
 }
 
+static void a_virtual_board_wears_out_only_where_rig_conf_says_so(void **state)
+{
+	static const struct {
+		const char *more;
+		json_int_t erases, relay_cycles;
+	} cases[] = {
+		{"}", 1000, 50},
+		{"wear = { erases = 7 } }", 7, 50},
+		{"power = { driver = 'virtual' } }", 0, 0},
+		{"power = { driver = 'virtual' }, wear = { erases = 7 } }", 7, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char conf[256];
+		json_t *config, *board, *wear;
+
+		snprintf(conf, sizeof(conf), "%s%s%s", BENCH, BOARD, cases[i].more);
+		config = must_load(state, conf);
+		board = json_object_get(json_object_get(config, "boards"), "a");
+		wear = json_object_get(board, "wear");
+		assert_int_equal(
+			json_integer_value(json_object_get(wear, "erases")), cases[i].erases);
+		assert_int_equal(json_integer_value(json_object_get(wear, "relay_cycles")),
+			cases[i].relay_cycles);
+		json_decref(config);
+	}
+}
+
 static void two_boards_of_a_type_do_not_share_what_one_of_them_changes(void **state)
 {
 	json_t *boards, *config = must_load(state, BENCH BOARD
@@ -253,6 +281,13 @@ static void what_is_wrong_in_rig_conf_is_said_with_its_line(void **state)
 		{BENCH "board 'a' { type = '../x' }", 2, "is no name of a board type"},
 		{BENCH BOARD "\n powr = {} }", 3,
 			"board \"a\": powr: unknown key; did you mean \"power\"?"},
+		{BENCH BOARD "\n wear = { erases = 0 } }", 3, "wear.erases: expected 1 to"},
+		{BENCH BOARD "\n power_off = { verify = 'consol' } }", 3,
+			"power_off.verify: \"consol\" is unknown; did you mean \"console\"?"},
+		{BENCH BOARD "\n power_off = { verify = 'console' } }", 3,
+			"power_off.verify: the board has no console"},
+		{BENCH BOARD "\n power_off = { discharge_ms = 0 } }", 3,
+			"power_off.discharge_ms: expected 1 to 4000"},
 		{BENCH BOARD "\n power = 'virtual' }", 3,
 			"power: expected a table with names, not \"virtual\""},
 		{BENCH BOARD "\n power = { } }", 3,
@@ -730,6 +765,7 @@ int main(void)
 		T(state_dir_and_releases_have_defaults),
 		T(boards_are_in_the_order_of_the_file),
 		T(a_board_says_otherwise_than_its_type),
+		T(a_virtual_board_wears_out_only_where_rig_conf_says_so),
 		T(two_boards_of_a_type_do_not_share_what_one_of_them_changes),
 		T(what_is_wrong_in_rig_conf_is_said_with_its_line),
 		T(devices_that_differ_in_their_channel_are_two),
