@@ -35,12 +35,36 @@ static void answer_disarm(struct keeper *k, struct operation *o)
 	struct cut_engine *cut = &k->cut;
 	json_t *result = disarm_result(cut);
 
+	cut->told = true;
 	if (cut->state == CUT_FAILED) {
 		json_decref(result);
 		op_fail(o->op, &cut->failed);
 	} else {
 		op_done(o->op, result);
 	}
+}
+
+static int say_where(const struct cut_engine *cut, struct err *e)
+{
+	const json_t *op = json_object_get(cut->landed, "op");
+
+	if (json_is_integer(op))
+		return err_set(e, ERR_CUT, "the power was cut at operation %lld",
+			(long long)json_integer_value(op));
+	return err_set(e, ERR_CUT, "the power was cut");
+}
+
+int cut_engine_overtook(const struct keeper *k, const struct method *m, struct err *e)
+{
+	if (!(m->flags & METHOD_OF_DUT) || k->cut.state != CUT_DONE || k->cut.told)
+		return 0;
+	return say_where(&k->cut, e);
+}
+
+void cut_engine_power_on(struct keeper *k)
+{
+	if (k->cut.state == CUT_DONE)
+		k->cut.told = true;
 }
 
 /* What was under way ends: cut, or failed with the bench. */
@@ -61,7 +85,6 @@ static void settle(struct keeper *k, const struct err *why)
 static void landed(struct keeper *k, const json_t *off)
 {
 	struct cut_engine *cut = &k->cut;
-	json_t *op = json_object_get(cut->landed, "op");
 	char text[4 * sizeof(cut->line) + 1];
 	struct err why;
 
@@ -77,11 +100,7 @@ static void landed(struct keeper *k, const json_t *off)
 	json_object_set_new(cut->landed, "t_mono_ns", json_integer((json_int_t)cut->t_seen_ns));
 	json_object_set_new(cut->landed, "latency_ns",
 		json_integer(cut->ours ? (json_int_t)(k->t_switch_ns - cut->t_seen_ns) : 0));
-	if (json_is_integer(op))
-		err_set(&why, ERR_CUT, "the power was cut at operation %lld",
-			(long long)json_integer_value(op));
-	else
-		err_set(&why, ERR_CUT, "the power was cut");
+	say_where(cut, &why);
 	keeper_notify(k, "cut", json_incref(cut->landed));
 	settle(k, &why);
 	keeper_power_learn(k, false, "cut");

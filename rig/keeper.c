@@ -206,6 +206,8 @@ static void operation_start(struct client *c, struct rpc_call *call, const struc
 			cap_names[m->cap], cap_names[m->cap]);
 	else if (slot && keeper_claim(o, slot, &e) != 0)
 		op_fail(o->op, &e);
+	else if (cut_engine_overtook(k, m, &e) != 0)
+		op_fail(o->op, &e);
 	else
 		m->start(o, params);
 }

@@ -344,7 +344,7 @@ static void do_trigger_trace(struct operation *o, json_t *params)
 #define SEC 1000
 
 static const struct method methods[] = {
-	{"console.expect", CAP_CONSOLE, METHOD_SHARED, 10 * SEC, do_console_expect,
+	{"console.expect", CAP_CONSOLE, METHOD_SHARED | METHOD_OF_DUT, 10 * SEC, do_console_expect,
 		{{"pattern", PARAM_STRING, true}, {"from", PARAM_ANY, false}}},
 	{"console.follow", CAP_CONSOLE, METHOD_SHARED | METHOD_PUBLIC, 5 * SEC, do_console_follow,
 		{{"on", PARAM_BOOL, true}}},
@@ -394,10 +394,10 @@ static const struct method methods[] = {
 		{{"name", PARAM_STRING, true}}},
 	{"snapshot.save", CAP_SNAPSHOT, 0, 30 * SEC, do_snapshot_save,
 		{{"name", PARAM_STRING, true}}},
-	{"transport.request", CAP_TRANSPORT, METHOD_OPEN_PARAMS | METHOD_SHARED, 30 * SEC,
-		do_transport_request, {{NULL}}},
-	{"transport.send", CAP_TRANSPORT, METHOD_OPEN_PARAMS | METHOD_SHARED, 600 * SEC,
-		do_transport_send, {{"path", PARAM_STRING, true}}},
+	{"transport.request", CAP_TRANSPORT, METHOD_OPEN_PARAMS | METHOD_SHARED | METHOD_OF_DUT,
+		30 * SEC, do_transport_request, {{NULL}}},
+	{"transport.send", CAP_TRANSPORT, METHOD_OPEN_PARAMS | METHOD_SHARED | METHOD_OF_DUT,
+		600 * SEC, do_transport_send, {{"path", PARAM_STRING, true}}},
 	{"trigger.mark", CAP_TRIGGER, METHOD_WEARS, 10 * SEC, do_trigger_mark, {{NULL}}},
 	{"trigger.state", CAP_TRIGGER, 0, 10 * SEC, do_trigger_state, {{NULL}}},
 	{"trigger.trace", CAP_TRIGGER, 0, 30 * SEC, do_trigger_trace,

@@ -99,6 +99,8 @@ void keeper_power_switch(struct keeper *k, bool on, unsigned deadline_ms, struct
 	k->ran = k->ran || on;
 	k->power = POWER_UNKNOWN;
 	if (on)
+		cut_engine_power_on(k);
+	if (on)
 		keeper_off_over(k);
 	if (on && k->console) {
 		/* what the board said before is on this host by now: it belongs to the old epoch */

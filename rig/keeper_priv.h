@@ -92,6 +92,7 @@ struct cut_engine {
 	enum cut_state state;
 	json_t *on;     /* as it was armed */
 	json_t *landed; /* the notification's fields */
+	bool told;      /* who armed it knows how it ended, or the power is on again */
 	bool ours;      /* the power is taken here, not by the trigger device */
 	uint64_t t_seen_ns;
 	char line[256]; /* the console line that fired, as far as it was here */
@@ -248,6 +249,7 @@ enum {
 	METHOD_SHARED = 4,  /* does not claim the device for itself */
 	METHOD_OPEN_PARAMS = 8, /* the driver knows the parameters */
 	METHOD_WEARS = 16,      /* refused when the budget is used up */
+	METHOD_OF_DUT = 64, /* waits for the DUT to say something: nothing comes without power */
 	METHOD_FED = 32, /* also on a board that should be off and is not, but for switching on */
 };
 
@@ -364,6 +366,10 @@ void keeper_make_safe(struct keeper *k, const char *reason);
 
 void cut_engine_arm(struct operation *o, json_t *on);
 void cut_engine_disarm(struct operation *o);
+/* Whether a cut has ended what this method would wait for before it was asked: ERR_CUT. */
+int cut_engine_overtook(const struct keeper *k, const struct method *m, struct err *e);
+/* The power comes on: what waits from now on waits for something. */
+void cut_engine_power_on(struct keeper *k);
 /* The trigger device fired. Steals fields. */
 void cut_engine_fired(struct keeper *k, json_t *fields);
 /* The board that was off by the cut was seen not to be: it was none. */

@@ -863,6 +863,26 @@ static void a_trigger_that_takes_the_power_itself_is_verified(void **state)
 	end(owner);
 }
 
+static void who_begins_to_wait_after_a_cut_is_told_of_it_at_once(void **state)
+{
+	struct peer *owner = opened(PLAIN, NULL);
+	json_t *note;
+
+	(void)state;
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	assert_answer(arm_op(owner, 57), "none");
+	assert_answer(command(owner, "fire gone"), "none");
+	note = peer_note(owner, "cut");
+	assert_non_null(note);
+	json_decref(note);
+	assert_refused(peer_wait(owner, send_expect(owner, "done", 60000)), "cut",
+		"the power was cut at operation 57");
+	/* who knows of it may wait for the next power-on */
+	assert_answer(peer_call(owner, "cut.disarm", NULL), "none");
+	assert_answer(peer_wait(owner, send_expect(owner, "done", 50)), "timeout");
+	end(owner);
+}
+
 static void a_cut_whose_power_stays_on_is_the_benchs_error(void **state)
 {
 	struct peer *owner = opened(
@@ -972,6 +992,7 @@ int main(void)
 		claim(a_console_line_takes_the_power_and_ends_what_is_under_way),
 		claim(a_trigger_that_only_tells_has_the_power_taken),
 		claim(a_trigger_that_takes_the_power_itself_is_verified),
+		claim(who_begins_to_wait_after_a_cut_is_told_of_it_at_once),
 		claim(a_cut_whose_power_stays_on_is_the_benchs_error),
 		claim(what_fails_while_the_power_goes_fails_by_the_cut),
 		claim(a_disarmed_cut_does_not_fire),
