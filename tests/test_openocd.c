@@ -198,8 +198,15 @@ static void do_program(struct bench *b, struct outcome *o, const char *spec)
 
 static void assert_programmed(struct bench *b, struct outcome *o, int written, int kept)
 {
+	json_int_t listed = 0;
+	json_t *run;
+	size_t i;
+
 	assert_done(&b->loop, o);
 	assert_int_equal(json_integer_value(json_object_get(o->result, "pages_written")), written);
+	json_array_foreach (json_object_get(o->result, "pages"), i, run)
+		listed += json_integer_value(json_array_get(run, 1));
+	assert_int_equal(listed, written);
 	assert_int_equal(json_integer_value(json_object_get(o->result, "pages_kept")), kept);
 	assert_int_equal(json_integer_value(json_object_get(o->result, "bytes_written")),
 		written * FAKE_PAGE);
