@@ -30,7 +30,7 @@ static const char *const why_names[WHYS] = {
  */
 static void weigh(struct campaign *c)
 {
-	static const unsigned weights[STREAMS] = {4, 2, 2, 2};
+	static const unsigned weights[STREAMS] = {METADATA_WEIGHT, 2, 2, 2};
 	size_t least = weights[STREAM_METADATA], most = WEIGHT_MAX;
 	size_t rest = weights[STREAM_EDGE] + weights[STREAM_BULK];
 	size_t limit = c->options.limit, need = c->places.metadata + 1, w = least;

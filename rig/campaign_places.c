@@ -50,19 +50,64 @@ static uint64_t reverse(uint64_t x, unsigned bits)
 	return r;
 }
 
+/* The walk's place number n, or false when it has no more. */
+static bool walk_place(const struct walk *walk, uint64_t n, size_t *place)
+{
+	uint64_t point;
+
+	if (!walk->count)
+		return false;
+	if (walk->step) {
+		size_t origin = (size_t)((uint64_t)walk->phase * walk->count >> 32);
+		uint64_t steps = (walk->first + n) % walk->count;
+
+		*place = (size_t)((origin + steps * walk->step) % walk->count);
+		return n < walk->count;
+	}
+	if (n >= (uint64_t)1 << walk->bits)
+		return false;
+	point = (reverse(n, walk->bits) << 32) >> walk->bits;
+	*place = (size_t)(((point + walk->phase) & UINT32_MAX) * walk->count >> 32);
+	return true;
+}
+
 static bool walk_next(struct campaign *c, struct walk *walk, struct cut *cut)
 {
-	while (walk->count && walk->next < (uint64_t)1 << walk->bits) {
-		uint64_t point = (reverse(walk->next++, walk->bits) << 32) >> walk->bits;
-		size_t i = (size_t)(((point + walk->phase) & UINT32_MAX) * walk->count >> 32);
-		uint32_t position = walk->where[i] + walk->after;
+	size_t place;
 
+	while (walk_place(walk, walk->next, &place)) {
+		uint32_t position = walk->where[place] + walk->after;
+
+		walk->next++;
 		if (!(c->state[walk->tear][position] & walk->skip)) {
 			*cut = campaign_cut_at(c, position, walk->tear);
 			return true;
 		}
 	}
 	return false;
+}
+
+static size_t common_divisor(size_t a, size_t b)
+{
+	while (b) {
+		size_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+/* About count over the golden ratio, and coprime to it: its multiples come to every place. */
+static size_t golden_step(size_t count)
+{
+	size_t step = (size_t)((uint64_t)count * GOLDEN >> 32);
+
+	if (step == 0)
+		step = 1;
+	while (count && common_divisor(count, step) != 1)
+		step++;
+	return step;
 }
 
 bool campaign_stream_next(struct campaign *c, struct stream *stream, struct cut *cut)
@@ -234,15 +279,109 @@ static void mark_metadata(struct campaign *c, uint32_t position, enum cut_tear t
 	c->state[tear][position] |= METADATA;
 }
 
-static void add_metadata(struct campaign *c, const struct classes *classes, uint32_t phase)
+/*
+ * What a metadata operation is in the course of things: its class, what was done before its run of
+ * metadata and what comes after, and whether it is the run's first, last or one between. The status
+ * records that follow the copying of each page are all the same in that.
+ */
+struct role {
+	uint32_t key[4];
+	uint32_t op;
+};
+
+static int by_role(const void *a, const void *b)
+{
+	const struct role *x = a, *y = b;
+
+	for (size_t i = 0; i < sizeof(x->key) / sizeof(*x->key); i++)
+		if (x->key[i] != y->key[i])
+			return x->key[i] < y->key[i] ? -1 : 1;
+	return (x->op > y->op) - (x->op < y->op);
+}
+
+/* The roles of the metadata operations of a run, first to last, by number from 0. */
+static size_t put_run(
+	struct role *roles, const struct classes *classes, uint32_t first, uint32_t last)
+{
+	uint32_t none = (uint32_t)classes->count;
+	uint32_t before = first ? classes->of[first - 1] : none;
+	uint32_t after = last + 1 < classes->operations ? classes->of[last + 1] : none;
+
+	for (uint32_t i = first; i <= last; i++)
+		roles[i - first] = (struct role){
+			.key = {classes->of[i], before, after, i == last ? 2 : i > first},
+			.op = i + 1};
+	return last - first + 1;
+}
+
+static size_t find_roles(struct role *roles, const struct classes *classes)
+{
+	uint32_t operations = (uint32_t)classes->operations, last;
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < operations; i = last + 1) {
+		last = i;
+		while (last + 1 < operations && classes->of[last + 1] == classes->of[i])
+			last++;
+		if (classes->list[classes->of[i]].metadata)
+			count += put_run(roles + count, classes, i, last);
+	}
+	qsort(roles, count, sizeof(*roles), by_role);
+	return count;
+}
+
+/* One operation of each role, another one from transition to transition. */
+static int put_roles(struct campaign *c, const struct classes *classes, struct err *e)
+{
+	struct role *roles = calloc(classes->operations + 1, sizeof(*roles));
+	uint32_t turn = c->options.index * GOLDEN + (uint32_t)campaign_mix(c->options.seed + 1);
+	size_t count, end;
+
+	if (!roles)
+		return err_set(e, ERR_NOMEM, "campaign: out of memory");
+	count = find_roles(roles, classes);
+	for (size_t i = 0; i < count; i = end) {
+		for (end = i + 1; end < count &&
+				  memcmp(roles[i].key, roles[end].key, sizeof(roles[i].key)) == 0;)
+			end++;
+		put(&c->places, roles[i + (size_t)((uint64_t)turn * (end - i) >> 32)].op);
+	}
+	free(roles);
+	return 0;
+}
+
+static struct level *add_metadata_walks(struct campaign *c, size_t start, uint32_t phase)
 {
 	struct level *level = add_level(&c->streams[STREAM_METADATA]);
-	size_t start = put_classes(c, classes, true, put_all);
 
 	add_walk(c, level, start, TEAR_TORN, phase);
 	add_walk(c, level, start, TEAR_CLEAN, phase + THIRD);
 	add_walk(c, level, start, TEAR_CLEAN, phase + 2 * THIRD);
 	level->walks[level->count - 1].after = 1;
+	return level;
+}
+
+/*
+ * First each role, where one transition goes on with the walk that the one before it began: what a
+ * small campaign has no room for in one of them comes in the next. Then all that is left.
+ */
+static int add_metadata(
+	struct campaign *c, const struct classes *classes, uint32_t phase, struct err *e)
+{
+	size_t limit = c->options.limit, start = c->places.used;
+	uint64_t share = limit < SIZE_MAX / METADATA_WEIGHT ? limit * METADATA_WEIGHT / 10 / 3 : 0;
+	struct level *roles;
+	int code = put_roles(c, classes, e);
+
+	if (code)
+		return code;
+	roles = add_metadata_walks(c, start, (uint32_t)campaign_mix(c->options.seed));
+	for (unsigned i = 0; i < roles->count; i++) {
+		roles->walks[i].step = golden_step(roles->walks[i].count);
+		roles->walks[i].first = c->options.index * share;
+	}
+	start = put_classes(c, classes, true, put_all);
+	add_metadata_walks(c, start, phase);
 	for (size_t i = start; i < c->places.used; i++) {
 		uint32_t op = c->places.list[i];
 
@@ -251,20 +390,25 @@ static void add_metadata(struct campaign *c, const struct classes *classes, uint
 			mark_metadata(c, op, TEAR_TORN);
 		mark_metadata(c, op + 1, TEAR_CLEAN);
 	}
+	return 0;
 }
 
 int campaign_places_init(struct campaign *c, const struct classes *classes, struct err *e)
 {
 	uint32_t phase = c->options.index * GOLDEN + (uint32_t)campaign_mix(c->options.seed);
 	size_t room = 2 + c->operations;
+	int code;
 
-	/* before equal ones are dropped, each of the four kinds of edges */
+	/* the roles; before equal ones are dropped, each of the four kinds of edges */
 	for (size_t i = 0; i < classes->count; i++)
-		room += 4 + 4 * classes->list[i].range_count;
+		room += 4 + 4 * classes->list[i].range_count +
+			(classes->list[i].metadata ? classes->list[i].operations : 0);
 	c->places.list = calloc(room, sizeof(*c->places.list));
 	if (!c->places.list)
 		return err_set(e, ERR_NOMEM, "campaign: out of memory");
-	add_metadata(c, classes, phase);
+	code = add_metadata(c, classes, phase, e);
+	if (code)
+		return code;
 	add_edges(c, classes, phase);
 	add_bulk(c, classes, phase);
 	return 0;

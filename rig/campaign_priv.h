@@ -18,7 +18,10 @@ enum {
 	BASED = 64,      /* second cuts may follow it */
 };
 
-/* Positions to be tried with one tear, in van der Corput order. */
+/*
+ * Positions to be tried with one tear: in van der Corput order, or by steps of about the golden
+ * ratio, which come to each position once before any again and can be taken up anywhere.
+ */
 struct walk {
 	const uint32_t *where; /* operations, rising (not owned) */
 	size_t count;
@@ -28,7 +31,11 @@ struct walk {
 	uint32_t phase;
 	unsigned bits; /* of 2^bits points, next is the next one */
 	uint64_t next;
+	size_t step;    /* 0: van der Corput; else coprime to count, */
+	uint64_t first; /* and this is how many steps others have gone before */
 };
+
+#define METADATA_WEIGHT 4 /* the least; of 10 */
 
 #define WALKS_MAX 3
 
