@@ -11,11 +11,15 @@ use Test::More;
 my $bench = Bench->new(boards => ['demo-broken', 'demo-1'], conf => <<'END');
 board "bare" { type = "nrf52840dk",
   power = { driver = "virtual", linger_ms = 2000 }, console = { driver = "virtual" } }
+board "slow" { type = "nrf52840dk",
+  power = { driver = "virtual", linger_ms = 2000 }, console = { driver = "virtual" },
+  probe = { driver = "openocd", adapter = "virtual", program = "./openocd-slow" } }
 END
 
 sub state_of { my ($board) = @_; my ($s) = $bench->rig('boards')->{out} =~ /^\Q$board\E +\S+ +(\S.*)/m; return $s // '' }
 sub power { my ($board) = @_; my $s = $bench->vboard($board, 'state'); return $s && $s->{power} ? 'on' : 'off' }
-sub last_run { return $bench->journal(($bench->runs)[-1]) }
+# The journal of a run that was started, as far as it is.
+sub records { my ($run) = @_; my ($id) = Bench::slurp($run->{out_path}) =~ /^# .*, run (\S+)$/m; return $id ? $bench->journal($id) : () }
 sub of { my ($kind, @records) = @_; return grep { $_->{kind} eq $kind } @records }
 
 # What the gdb stub at HOST:PORT answers to a packet (GDB manual, "Remote Serial Protocol").
@@ -38,7 +42,7 @@ sub gdb {
 my $r = $bench->rig('run', "$FindBin::Bin/../scenarios/power_loss.lua", '--board', 'demo-broken', '--board', 'demo-1',
 	'--only', '1.0.0:1.1.0', '--only', '1.0.0:1.2.0', '--cuts', 300, '--hold-on-fail');
 is $r->{exit}, 1, 'a failure is found' or diag $r->{out}, $r->{err};
-my @records = last_run();
+my @records = records($r);
 my ($held) = of('held', @records);
 ok $held, 'and the journal says that a board is held' or BAIL_OUT("nothing is held: $r->{out}$r->{err}");
 is $held->{board}, 'demo-broken', 'the one that failed';
@@ -115,7 +119,7 @@ sub hold {
 	my ($board, $option) = @_;
 	my $run = $bench->rig('run', $checks, '--board', $board, $option);
 	is $run->{exit}, 1, "$option: a failing check of $board" or diag $run->{out}, $run->{err};
-	my ($record) = of('held', last_run());
+	my ($record) = of('held', records($run));
 	ok $record, 'has it held';
 	return $record;
 }
@@ -145,9 +149,10 @@ return rig.scenario { name = "deaf", over = "once", needs = { "power", "console"
 	t:note("went on")
 end }
 END
-is $bench->rig('run', $deaf, '--board', 'bare', '--hold-on-fail')->{exit}, 1, 'a script that catches the stop';
+my $run = $bench->rig('run', $deaf, '--board', 'bare', '--hold-on-fail');
+is $run->{exit}, 1, 'a script that catches the stop';
 is power('bare'), 'on', 'does not get to switch the board off';
-is scalar(of('note', last_run())), 0, 'or to anything else';
+is scalar(of('note', records($run))), 0, 'or to anything else';
 is $bench->rig('unlock', 'bare')->{exit}, 0, 'unlock';
 is_free('bare', 'unlock');
 
@@ -165,19 +170,37 @@ return rig.scenario { name = "dies", over = "once", needs = { "power", "console"
 	t:ok(false, "a check that fails")
 end }
 END
-my $before = scalar $bench->runs;
-my $run = $bench->start('run', $dies, '--board', 'bare', '--hold-on-fail');
-ok Bench::wait_for(60, sub { $bench->runs > $before && 2 == grep { $_->{text} eq 'began' } of('note', last_run()) }),
+$run = $bench->start('run', $dies, '--board', 'bare', '--hold-on-fail');
+ok Bench::wait_for(60, sub { 2 == grep { $_->{text} eq 'began' } of('note', records($run)) }),
 	'a failure is run again';
 kill KILL => $bench->processes('vboard');
 $bench->finish($run);
 is $run->{exit}, 1, 'the board dies meanwhile: what failed has failed' or diag $run->{out}, $run->{err};
-@records = last_run();
+@records = records($run);
 is scalar(of('held', @records)), 0, 'but nothing is held';
 like $records[-1]{text}, qr/^board bare could not be held: board bare: power \(virtual\): /, 'and the run says why';
 like $run->{err}, qr/could not be held/, 'at the terminal too';
 is scalar(of('safe', @records)), 1, 'the board was made safe as usual';
 ok Bench::wait_for(10, sub { !$bench->processes('rig-keeper') }), 'and no keeper is left';
+
+# --- interrupted on the way: an OpenOCD that shall serve gdb never comes up
+
+$bench->write('openocd-slow', <<"END");
+#!/bin/sh
+case "\$*" in *"gdb_port 0"*) touch "$bench->{dir}/stuck"; exec sleep 600 ;; esac
+exec openocd "\$@"
+END
+chmod 0755, $bench->path('openocd-slow');
+$run = $bench->start('run', $checks, '--board', 'slow', '--hold-on-fail');
+ok Bench::wait_for(60, sub { -e $bench->path('stuck') }), 'gdb is about to be served';
+is power('slow'), 'on', 'the board is on already';
+kill INT => $run->{pid};
+$bench->finish($run);
+is $run->{exit}, 130, 'interrupted then, the run says so' or diag $run->{out}, $run->{err};
+@records = records($run);
+is $records[-1]{reason}, 'interrupted', 'and its journal';
+is scalar(of('held', @records)), 0, 'nothing is held';
+is_free('slow', 'interrupted');
 
 # --- nothing to hold, and nonsense
 
