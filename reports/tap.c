@@ -1,38 +1,14 @@
 #include "tap.h"
 
 #include "../rig/err.h"
-#include "yaml.h"
+#include "../rig/phrase.h"
+#include "tap_item.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SUBTEST_INDENT 4
-
-/* A trial under way: what its point's diagnostics will be made of. */
-struct trial {
-	char *key;
-	json_t *cuts;     /* the cut records */
-	json_t *findings; /* of failing points */
-	json_t *last_point;
-};
-
-/* An item under way on one board. */
-struct item {
-	struct item *next;
-	char *board;
-	char *key;
-	char *title;
-	bool wanted;
-	FILE *text; /* the subtest as far as it is known */
-	char *buf;
-	size_t size;
-	unsigned points;
-	json_t *failed; /* names of the points that failed */
-	struct trial trial;
-};
 
 struct tap {
 	struct report base;
@@ -41,9 +17,12 @@ struct tap {
 	char *filter; /* an item's key, or NULL */
 	bool started; /* the version line is out */
 	bool nomem;
-	json_t *plan; /* array of keys as strings */
-	json_t *done; /* {key: times ended} */
-	struct item *items;
+	json_t *plan;           /* array of keys as strings */
+	json_t *done;           /* {key: times ended} */
+	struct tap_item *items; /* under way */
+	/* Ended with an error, or cut short: not put out before it is sure that they are not begun
+	 * again. In the order in which that happened. */
+	struct tap_item *held;
 	unsigned points;
 	uint64_t records;
 	char *bench_error;
@@ -51,70 +30,18 @@ struct tap {
 	json_t *end;
 };
 
-/* --- text --------------------------------------------------------------------------------- */
-
 static const char *str(json_t *object, const char *key)
 {
 	return json_string_value(json_object_get(object, key));
 }
 
-/* TAP 14: a description may not hold a bare "#", nor end the line. */
-static void put_escaped(FILE *out, const char *text, bool escape)
+/* A comment of the item, or of none (NULL). */
+static void put_comment(struct tap *t, struct tap_item *it, const char *text)
 {
-	for (const char *p = text; *p; p++) {
-		if (escape && (*p == '#' || *p == '\\'))
-			putc('\\', out);
-		putc((unsigned char)*p < ' ' || *p == 0x7f ? ' ' : *p, out);
-	}
-}
-
-/* A comment, in one line whatever the parts hold. */
-static void put_comment(FILE *out, int indent, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void put_comment(FILE *out, int indent, const char *fmt, ...)
-{
-	va_list ap;
-	char *text = NULL;
-
-	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
-	va_end(ap);
-	fprintf(out, "%*s# ", indent, "");
-	put_escaped(out, text ? text : "(out of memory)", false);
-	putc('\n', out);
-	free(text);
-}
-
-struct point {
-	bool ok;
-	unsigned number;
-	const char *text;
-	const char *more; /* behind text, in brackets; or NULL */
-	const char *skip; /* reason, or NULL */
-	json_t *diag;     /* object, or NULL */
-};
-
-static void put_point(FILE *out, int indent, const struct point *p)
-{
-	fprintf(out, "%*s%s %u - ", indent, "", p->ok ? "ok" : "not ok", p->number);
-	put_escaped(out, p->text, true);
-	if (p->more) {
-		fputs(" (", out);
-		put_escaped(out, p->more, true);
-		putc(')', out);
-	}
-	if (p->skip) {
-		fputs(" # SKIP ", out);
-		put_escaped(out, p->skip, true);
-	}
-	putc('\n', out);
-	if (json_object_size(p->diag) == 0)
-		return;
-	fprintf(out, "%*s---\n", indent + 2, "");
-	yaml_write(out, p->diag, indent + 2);
-	fprintf(out, "%*s...\n", indent + 2, "");
+	if (it)
+		tap_item_comment(it, "%s", text);
+	else
+		tap_put_comment(t->out, "%s", text);
 }
 
 /* --- diagnostics -------------------------------------------------------------------------- */
@@ -131,7 +58,7 @@ static void take(json_t *diag, json_t *record, const char *const *names)
 	}
 }
 
-static json_t *point_diag(const struct item *it, json_t *record)
+static json_t *point_diag(const struct tap_item *it, json_t *record)
 {
 	static const char *const first[] = {"expected", "seen", "at", NULL};
 	static const char *const last[] = {"console", "replay", NULL};
@@ -145,7 +72,7 @@ static json_t *point_diag(const struct item *it, json_t *record)
 	return diag;
 }
 
-static json_t *trial_diag(const struct item *it, json_t *record)
+static json_t *trial_diag(const struct tap_item *it, json_t *record)
 {
 	static const char *const first[] = {"verdict", "again", "reason", NULL};
 	static const char *const last[] = {"console", "replay", NULL};
@@ -171,44 +98,50 @@ static json_t *trial_diag(const struct item *it, json_t *record)
 
 /* --- items -------------------------------------------------------------------------------- */
 
-static void clear_trial(struct trial *trial)
+static struct tap_item *find_item(struct tap *t, const char *board)
 {
-	free(trial->key);
-	json_decref(trial->cuts);
-	json_decref(trial->findings);
-	json_decref(trial->last_point);
-	memset(trial, 0, sizeof(*trial));
-}
-
-static void free_item(struct item *it)
-{
-	clear_trial(&it->trial);
-	if (it->text)
-		fclose(it->text);
-	free(it->buf);
-	free(it->board);
-	free(it->key);
-	free(it->title);
-	json_decref(it->failed);
-	free(it);
-}
-
-static struct item *find_item(struct tap *t, const char *board)
-{
-	for (struct item *it = t->items; it; it = it->next)
+	for (struct tap_item *it = t->items; it; it = it->next)
 		if (strcmp(it->board, board ? board : "") == 0)
 			return it;
 	return NULL;
 }
 
-static void drop_item(struct tap *t, struct item *it)
+/* Takes an item out of a list. */
+static void unlink_item(struct tap_item **list, struct tap_item *it)
 {
-	struct item **link = &t->items;
+	while (*list != it)
+		list = &(*list)->next;
+	*list = it->next;
+	it->next = NULL;
+}
 
-	while (*link != it)
-		link = &(*link)->next;
-	*link = it->next;
-	free_item(it);
+static void drop_item(struct tap *t, struct tap_item *it)
+{
+	unlink_item(&t->items, it);
+	tap_item_destroy(it);
+}
+
+/* Keeps an item that is under way, or ended so, until it is sure what becomes of it. */
+static void hold_item(struct tap *t, struct tap_item *it, json_t *end)
+{
+	struct tap_item **last = &t->held;
+
+	unlink_item(&t->items, it);
+	it->end = json_incref(end);
+	while (*last)
+		last = &(*last)->next;
+	*last = it;
+}
+
+/* The item of that key that was held, taken out of the list; or NULL. */
+static struct tap_item *take_held(struct tap *t, const char *key)
+{
+	for (struct tap_item *it = t->held; it; it = it->next)
+		if (strcmp(it->key, key) == 0) {
+			unlink_item(&t->held, it);
+			return it;
+		}
+	return NULL;
 }
 
 static bool is_wanted(const struct tap *t, const char *key)
@@ -216,70 +149,29 @@ static bool is_wanted(const struct tap *t, const char *key)
 	return !t->filter || strcmp(t->filter, key) == 0;
 }
 
-/* Comments of an item that has no points stand beside its own point. */
-static void put_unindented(FILE *out, const char *text)
-{
-	for (bool at_start = true; *text; at_start = *text++ == '\n') {
-		if (at_start)
-			text += strspn(text, " ");
-		putc(*text, out);
-	}
-}
-
-/* Puts an item's subtest and its point out. */
-static void put_item(struct tap *t, struct item *it, bool ok, const char *skip, json_t *diag)
-{
-	const struct point p = {.ok = ok,
-		.number = ++t->points,
-		.text = it->title ? it->title : it->key,
-		.skip = skip,
-		.diag = diag};
-
-	if (it->points > 0)
-		fprintf(it->text, "%*s1..%u\n", SUBTEST_INDENT, "", it->points);
-	fflush(it->text);
-	if (it->points > 0) {
-		fputs("# Subtest: ", t->out);
-		put_escaped(t->out, p.text, false);
-		putc('\n', t->out);
-		fwrite(it->buf, 1, it->size, t->out);
-	} else {
-		put_unindented(t->out, it->buf);
-	}
-	put_point(t->out, 0, &p);
-}
-
-static void sub_point(struct item *it, struct point *p)
-{
-	p->number = ++it->points;
-	if (!p->ok)
-		json_array_append_new(it->failed, json_string(p->text));
-	put_point(it->text, SUBTEST_INDENT, p);
-}
-
 /* --- records ------------------------------------------------------------------------------ */
 
-static void on_run(struct tap *t, struct item *it, json_t *r)
+static void on_run(struct tap *t, struct tap_item *it, json_t *r)
 {
 	const char *name = str(json_object_get(r, "scenario"), "name");
 	json_t *seed = json_object_get(r, "seed");
 
 	(void)it;
 	if (json_is_integer(seed))
-		put_comment(t->out, 0, "%s, seed %" JSON_INTEGER_FORMAT ", run %s",
+		tap_put_comment(t->out, "%s, seed %" JSON_INTEGER_FORMAT ", run %s",
 			name ? name : "?", json_integer_value(seed), str(r, "run") ?: "?");
 	else
-		put_comment(t->out, 0, "%s, run %s", name ? name : "?", str(r, "run") ?: "?");
+		tap_put_comment(t->out, "%s, run %s", name ? name : "?", str(r, "run") ?: "?");
 }
 
-static void on_plan(struct tap *t, struct item *it, json_t *r)
+static void on_plan(struct tap *t, struct tap_item *it, json_t *r)
 {
 	json_t *entry;
 	size_t i;
 
 	(void)it;
 	if (t->plan)
-		return; /* a resumed run plans again; the first plan stands */
+		return; /* there is one plan, whatever becomes of the run */
 	t->plan = json_array();
 	json_array_foreach (json_object_get(r, "items"), i, entry) {
 		const char *key = str(entry, "item");
@@ -290,77 +182,105 @@ static void on_plan(struct tap *t, struct item *it, json_t *r)
 	fprintf(t->out, "1..%zu\n", json_array_size(t->plan));
 }
 
-static void on_item_start(struct tap *t, struct item *it, json_t *r)
+static void on_item_start(struct tap *t, struct tap_item *it, json_t *r)
 {
-	const char *board = str(r, "board"), *key = str(r, "item"), *title = str(r, "title");
+	const char *board = str(r, "board"), *key = str(r, "item") ?: "?";
+	bool resumed = json_is_true(json_object_get(r, "resumed"));
 
-	if (it) /* the run died in it and was resumed */
-		drop_item(t, it);
-	it = calloc(1, sizeof(*it));
+	if (it)
+		hold_item(t, it, NULL);
+	it = take_held(t, key);
+	if (it && resumed) {
+		tap_item_resume(it);
+	} else {
+		tap_item_destroy(it);
+		it = tap_item_create(board, key, str(r, "title"));
+	}
 	if (!it) {
 		t->nomem = true;
 		return;
 	}
 	it->next = t->items;
 	t->items = it;
-	it->board = strdup(board ? board : "");
-	it->key = strdup(key ? key : "?");
-	it->title = title ? strdup(title) : NULL;
-	it->failed = json_array();
-	it->text = open_memstream(&it->buf, &it->size);
-	it->wanted = it->key && is_wanted(t, it->key);
-	t->nomem = t->nomem || !it->board || !it->key || !it->text;
-	if (!t->nomem && board)
-		put_comment(it->text, SUBTEST_INDENT, "board %s", board);
+	it->wanted = is_wanted(t, it->key);
+	if (board)
+		tap_item_comment(it, "board %s", board);
 }
 
-static void on_prepare(struct tap *t, struct item *it, json_t *r)
+static void on_prepare(struct tap *t, struct tap_item *it, json_t *r)
 {
 	(void)t;
 	if (!it->trial.key)
-		put_comment(it->text, SUBTEST_INDENT, "holds %s, prepared by %s",
-			str(r, "release") ?: "?", str(r, "how") ?: "?");
+		tap_item_comment(it, "holds %s, prepared by %s", str(r, "release") ?: "?",
+			str(r, "how") ?: "?");
 }
 
-static void on_trace(struct tap *t, struct item *it, json_t *r)
+static void on_trace(struct tap *t, struct tap_item *it, json_t *r)
 {
 	(void)t;
-	put_comment(it->text, SUBTEST_INDENT,
-		"an uncut update is %" JSON_INTEGER_FORMAT " operations",
+	tap_item_comment(it, "an uncut update is %" JSON_INTEGER_FORMAT " operations",
 		json_integer_value(json_object_get(r, "operations")));
 }
 
-static void on_note(struct tap *t, struct item *it, json_t *r)
+static void on_note(struct tap *t, struct tap_item *it, json_t *r)
 {
-	put_comment(it ? it->text : t->out, it ? SUBTEST_INDENT : 0, "%s", str(r, "text") ?: "");
+	put_comment(t, it, str(r, "text") ?: "");
 }
 
-static void on_measure(struct tap *t, struct item *it, json_t *r)
+static void on_measure(struct tap *t, struct tap_item *it, json_t *r)
 {
 	json_t *value = json_object_get(r, "value");
 	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
 
 	(void)t;
-	put_comment(it->text, SUBTEST_INDENT, "%s = %s %s", str(r, "name") ?: "?",
-		text ? text : "?", str(r, "unit") ?: "");
+	tap_item_comment(
+		it, "%s = %s %s", str(r, "name") ?: "?", text ? text : "?", str(r, "unit") ?: "");
 	free(text);
 }
 
-static void on_trial_start(struct tap *t, struct item *it, json_t *r)
+static void on_window(struct tap *t, struct tap_item *it, json_t *r)
 {
-	const char *key = str(r, "trial");
+	char *text = phrase_window(r);
 
-	clear_trial(&it->trial);
-	it->trial.key = strdup(key ? key : "?");
-	it->trial.cuts = json_array();
-	it->trial.findings = json_array();
-	t->nomem = t->nomem || !it->trial.key;
+	t->nomem = t->nomem || !text;
+	tap_item_comment(it, "%s", text ? text : "?");
+	free(text);
 }
 
-static void on_cut(struct tap *t, struct item *it, json_t *r)
+static void on_coverage(struct tap *t, struct tap_item *it, json_t *r)
 {
-	static const char *const names[] = {
-		"requested", "op", "landed", "counted", "error", "tear", "seed", "what", NULL};
+	char *text = phrase_coverage(r);
+
+	t->nomem = t->nomem || !text;
+	if (text)
+		tap_item_comments(it, text);
+	if (str(r, "sentence"))
+		tap_item_comment(it, "%s", str(r, "sentence"));
+	free(text);
+}
+
+static void on_wear(struct tap *t, struct tap_item *it, json_t *r)
+{
+	char *text = phrase_wear(r), *whole = NULL;
+
+	if (!text || asprintf(&whole, "wear of %s: %s", str(r, "board") ?: "?", text) < 0)
+		whole = NULL;
+	t->nomem = t->nomem || !whole;
+	put_comment(t, it, whole ? whole : "?");
+	free(whole);
+	free(text);
+}
+
+static void on_trial_start(struct tap *t, struct tap_item *it, json_t *r)
+{
+	(void)t;
+	tap_item_trial(it, str(r, "trial") ?: "?");
+}
+
+static void on_cut(struct tap *t, struct tap_item *it, json_t *r)
+{
+	static const char *const names[] = {"requested", "op", "landed", "landed_as", "counted",
+		"error", "tear", "seed", "what", NULL};
 	json_t *cut;
 
 	(void)t;
@@ -372,7 +292,7 @@ static void on_cut(struct tap *t, struct item *it, json_t *r)
 }
 
 /* A point inside a trial belongs to the trial's own point. */
-static void point_of_trial(struct item *it, json_t *r, bool ok)
+static void point_of_trial(struct tap_item *it, json_t *r, bool ok)
 {
 	static const char *const names[] = {"name", "expected", "seen", "at", NULL};
 	static const char *const more[] = {"console", "replay", NULL};
@@ -388,10 +308,10 @@ static void point_of_trial(struct item *it, json_t *r, bool ok)
 	take(it->trial.last_point, r, more);
 }
 
-static void on_point(struct tap *t, struct item *it, json_t *r)
+static void on_point(struct tap *t, struct tap_item *it, json_t *r)
 {
 	bool ok = json_is_true(json_object_get(r, "ok"));
-	struct point p = {.ok = ok, .text = str(r, "name") ?: "", .skip = str(r, "skip")};
+	struct tap_point p = {.ok = ok, .text = str(r, "name") ?: "", .skip = str(r, "skip")};
 
 	(void)t;
 	if (it->trial.key) {
@@ -399,11 +319,11 @@ static void on_point(struct tap *t, struct item *it, json_t *r)
 		return;
 	}
 	p.diag = ok ? NULL : point_diag(it, r);
-	sub_point(it, &p);
+	tap_item_point(it, &p);
 	json_decref(p.diag);
 }
 
-static void describe_landing(const struct trial *trial, char *text, size_t size)
+static void describe_landing(const struct tap_trial *trial, char *text, size_t size)
 {
 	json_t *cut, *landed;
 	size_t i;
@@ -437,12 +357,12 @@ static bool verdict_is(json_t *r, const char *verdict)
 	return is && strcmp(is, verdict) == 0;
 }
 
-static void on_verdict(struct tap *t, struct item *it, json_t *r)
+static void on_verdict(struct tap *t, struct tap_item *it, json_t *r)
 {
 	char more[96], skip[512];
 	bool failed = json_array_size(it->trial.findings) > 0;
 	bool unclear = !failed && verdict_is(r, "inconclusive");
-	struct point p = {.text = it->trial.key};
+	struct tap_point p = {.text = it->trial.key, .stays = !verdict_is(r, "error")};
 
 	(void)t;
 	if (!it->trial.key)
@@ -452,12 +372,12 @@ static void on_verdict(struct tap *t, struct item *it, json_t *r)
 	p.more = *more ? more : NULL;
 	p.skip = unclear ? skip_of_inconclusive(skip, sizeof(skip), r) : NULL;
 	p.diag = p.ok ? NULL : trial_diag(it, r);
-	sub_point(it, &p);
+	tap_item_point(it, &p);
 	json_decref(p.diag);
-	clear_trial(&it->trial);
+	tap_item_trial(it, NULL);
 }
 
-static void on_bench_error(struct tap *t, struct item *it, json_t *r)
+static void on_bench_error(struct tap *t, struct tap_item *it, json_t *r)
 {
 	const char *board = str(r, "board"), *device = str(r, "device"), *reason = str(r, "reason");
 
@@ -467,35 +387,37 @@ static void on_bench_error(struct tap *t, struct item *it, json_t *r)
 		    reason ? reason : "failed") < 0)
 		t->bench_error = NULL;
 	t->nomem = t->nomem || !t->bench_error;
-	put_comment(it ? it->text : t->out, it ? SUBTEST_INDENT : 0, "bench error: %s",
-		t->bench_error ? t->bench_error : "?");
+	if (it)
+		tap_item_comment(it, "bench error: %s", t->bench_error ? t->bench_error : "?");
+	else
+		tap_put_comment(t->out, "bench error: %s", t->bench_error ? t->bench_error : "?");
 }
 
-static void on_safe(struct tap *t, struct item *it, json_t *r)
+static void on_safe(struct tap *t, struct tap_item *it, json_t *r)
 {
 	(void)it;
 	if (json_is_false(json_object_get(r, "ok")))
-		put_comment(t->out, 0, "board %s was not made safe: %s", str(r, "board") ?: "?",
+		tap_put_comment(t->out, "board %s was not made safe: %s", str(r, "board") ?: "?",
 			str(r, "reason") ?: "?");
 }
 
 /* A board that was left on: whoever reads this may have to end that. */
-static void on_held(struct tap *t, struct item *it, json_t *r)
+static void on_held(struct tap *t, struct tap_item *it, json_t *r)
 {
 	json_t *line;
 	size_t i;
 
 	(void)it;
-	put_comment(t->out, 0, "board %s is left on and leased until %s", str(r, "board") ?: "?",
+	tap_put_comment(t->out, "board %s is left on and leased until %s", str(r, "board") ?: "?",
 		str(r, "until") ?: "?");
 	if (str(r, "reason"))
-		put_comment(t->out, 0, "no port for gdb: %s", str(r, "reason"));
+		tap_put_comment(t->out, "no port for gdb: %s", str(r, "reason"));
 	json_array_foreach (json_object_get(r, "how"), i, line)
-		put_comment(t->out, 0, "  %s", json_string_value(line) ?: "");
+		tap_put_comment(t->out, "  %s", json_string_value(line) ?: "");
 }
 
 /* Remembers why an item has no verdict on the DUT, for the Bail out. */
-static void keep_error(struct tap *t, struct item *it, const char *reason)
+static void keep_error(struct tap *t, struct tap_item *it, const char *reason)
 {
 	if (t->item_error)
 		return;
@@ -506,7 +428,7 @@ static void keep_error(struct tap *t, struct item *it, const char *reason)
 		t->item_error = NULL;
 }
 
-static json_t *item_diag(const struct item *it, json_t *record)
+static json_t *item_diag(const struct tap_item *it, json_t *record)
 {
 	static const char *const first[] = {"verdict", "reason", "at", NULL};
 	static const char *const last[] = {"console", "replay", NULL};
@@ -515,36 +437,40 @@ static json_t *item_diag(const struct item *it, json_t *record)
 	take(diag, record, first);
 	json_object_set_new(diag, "item", json_string(it->key));
 	json_object_set_new(diag, "board", json_string(it->board));
-	if (json_array_size(it->failed) > 0)
-		json_object_set(diag, "failed", it->failed);
+	if (it->failed > 0)
+		json_object_set_new(diag, "failed", tap_item_failed(it));
 	take(diag, record, last);
 	return diag;
 }
 
-static void end_item(struct tap *t, struct item *it, json_t *r)
+/* Puts an item out, which is not under way any more. r: its item-end. */
+static void end_item(struct tap *t, struct tap_item *it, json_t *r)
 {
 	const char *skip = str(r, "skipped");
-	bool failed = json_array_size(it->failed) > 0;
+	bool failed = it->failed > 0;
 	bool unclear = verdict_is(r, "inconclusive");
 	bool ok = !failed && (skip || unclear || verdict_is(r, "pass"));
 	json_t *diag = ok ? NULL : item_diag(it, r);
+	struct tap_point own = {.ok = ok, .text = it->title ? it->title : it->key, .diag = diag};
 	char why[512];
 
 	if (unclear && !skip && ok)
 		skip = skip_of_inconclusive(why, sizeof(why), r);
 	/* parsers hold an item that failed against a subtest that did not */
-	if (!ok && !failed && it->points > 0) {
-		struct point p = {.text = "the item ran to its end", .diag = diag};
-
-		sub_point(it, &p);
-	}
+	if (!ok && !failed && it->points > 0)
+		tap_item_point(it,
+			&(const struct tap_point){.text = "the item ran to its end", .diag = diag});
 	if (verdict_is(r, "error"))
 		keep_error(t, it, str(r, "reason"));
-	put_item(t, it, ok, skip, diag);
+	own.skip = skip;
+	t->nomem = t->nomem || it->nomem;
+	tap_item_write(it, t->out, ++t->points, &own);
+	json_object_set_new(t->done, it->key,
+		json_integer(json_integer_value(json_object_get(t->done, it->key)) + 1));
 	json_decref(diag);
 }
 
-static void on_item_end(struct tap *t, struct item *it, json_t *r)
+static void on_item_end(struct tap *t, struct tap_item *it, json_t *r)
 {
 	const char *key = str(r, "item");
 
@@ -554,16 +480,31 @@ static void on_item_end(struct tap *t, struct item *it, json_t *r)
 	}
 	if (!it || t->nomem)
 		return;
-	if (is_wanted(t, key ? key : it->key)) {
-		json_int_t n = json_integer_value(json_object_get(t->done, it->key));
-
-		json_object_set_new(t->done, it->key, json_integer(n + 1));
+	if (!is_wanted(t, key ? key : it->key)) {
+		drop_item(t, it);
+	} else if (verdict_is(r, "error")) {
+		hold_item(t, it, r);
+	} else {
 		end_item(t, it, r);
+		drop_item(t, it);
 	}
-	drop_item(t, it);
 }
 
-static void on_end(struct tap *t, struct item *it, json_t *r)
+/* What was under way has no end, and what ended the run before is over. */
+static void on_resume(struct tap *t, struct tap_item *it, json_t *r)
+{
+	(void)it;
+	while (t->items)
+		hold_item(t, t->items, NULL);
+	free(t->bench_error);
+	t->bench_error = NULL;
+	json_decref(t->end);
+	t->end = NULL;
+	tap_put_comment(t->out, "taken up again after record %" JSON_INTEGER_FORMAT,
+		json_integer_value(json_object_get(r, "after")));
+}
+
+static void on_end(struct tap *t, struct tap_item *it, json_t *r)
 {
 	(void)it;
 	json_decref(t->end);
@@ -573,7 +514,7 @@ static void on_end(struct tap *t, struct item *it, json_t *r)
 static const struct {
 	const char *kind;
 	bool of_item; /* means something only while an item is under way */
-	void (*fn)(struct tap *t, struct item *it, json_t *record);
+	void (*fn)(struct tap *t, struct tap_item *it, json_t *record);
 } kinds[] = {
 	{"run", false, on_run},
 	{"plan", false, on_plan},
@@ -581,12 +522,16 @@ static const struct {
 	{"safe", false, on_safe},
 	{"held", false, on_held},
 	{"end", false, on_end},
+	{"resume", false, on_resume},
 	{"item-start", false, on_item_start},
 	{"prepare", true, on_prepare},
 	{"trace", true, on_trace},
 	{"point", true, on_point},
 	{"note", false, on_note},
 	{"measure", true, on_measure},
+	{"window", true, on_window},
+	{"coverage", true, on_coverage},
+	{"wear", false, on_wear},
 	{"item-end", false, on_item_end},
 	{"trial-start", true, on_trial_start},
 	{"cut", true, on_cut},
@@ -615,7 +560,7 @@ int tap_record(struct report *report, json_t *record, struct err *e)
 {
 	struct tap *t = (struct tap *)report;
 	const char *kind = str(record, "kind");
-	struct item *it = find_item(t, str(record, "board"));
+	struct tap_item *it = find_item(t, str(record, "board"));
 
 	start(t);
 	t->records++;
@@ -641,31 +586,38 @@ static void skip_rest(struct tap *t)
 	json_array_foreach (t->plan, i, key) {
 		const char *text = json_string_value(key);
 		json_int_t n = json_integer_value(json_object_get(t->done, text));
-		const struct point p = {
-			.ok = true, .number = t->points + 1, .text = text, .skip = why};
+		const struct tap_point p = {.ok = true, .text = text, .skip = why};
 
 		if (n > 0) {
 			json_object_set_new(t->done, text, json_integer(n - 1));
 			continue;
 		}
-		t->points++;
-		put_point(t->out, 0, &p);
+		tap_put_point(t->out, ++t->points, &p);
 	}
+}
+
+/* Items that ended with an error, and were not begun again. */
+static void put_held(struct tap *t, const char *why)
+{
+	json_t *cut_short = json_pack("{ss ss}", "verdict", "error", "reason", why);
+
+	while (t->held) {
+		struct tap_item *it = t->held;
+
+		t->held = it->next;
+		if (it->wanted)
+			end_item(t, it, it->end ? it->end : cut_short);
+		tap_item_destroy(it);
+	}
+	json_decref(cut_short);
 }
 
 /* Items that began and have no end, each as a point with the verdict error. */
 static void close_items(struct tap *t, const char *why)
 {
-	json_t *record = json_pack("{ss ss}", "verdict", "error", "reason", why);
-
-	while (t->items) {
-		struct item *it = t->items;
-
-		if (it->wanted && it->text)
-			end_item(t, it, record);
-		drop_item(t, it);
-	}
-	json_decref(record);
+	while (t->items)
+		hold_item(t, t->items, NULL);
+	put_held(t, why);
 }
 
 static void put_totals(struct tap *t)
@@ -689,14 +641,14 @@ static void put_totals(struct tap *t)
 			fprintf(f, ", %s %" JSON_INTEGER_FORMAT, names[i], json_integer_value(n));
 	}
 	fclose(f);
-	put_comment(t->out, 0, "verdict %s%s", str(t->end, "verdict") ?: "?", text);
+	tap_put_comment(t->out, "verdict %s%s", str(t->end, "verdict") ?: "?", text);
 	free(text);
 }
 
 static void bail_out(struct tap *t, const char *why)
 {
 	fputs("Bail out! ", t->out);
-	put_escaped(t->out, why, false);
+	tap_put_escaped(t->out, why, false);
 	putc('\n', t->out);
 }
 
@@ -710,15 +662,17 @@ static void finish_ended(struct tap *t)
 {
 	const char *verdict = str(t->end, "verdict"), *text = str(t->end, "text");
 	bool error = verdict && strcmp(verdict, "error") == 0;
-	const char *why = text ? text : t->bench_error ? t->bench_error : t->item_error;
+	const char *why = text ? text : t->bench_error;
 
+	put_held(t, why ? why : "the run ended before it");
+	if (!why)
+		why = t->item_error;
 	/* the document of one item that ended is not touched by what happened to others */
 	if (t->filter && is_whole(t) && !t->items)
 		error = t->item_error != NULL;
 	if (t->filter && t->item_error)
 		why = t->item_error;
-	if (t->items)
-		close_items(t, why ? why : "the run ended before it");
+	close_items(t, why ? why : "the run ended before it");
 	if (!error)
 		skip_rest(t);
 	put_totals(t);
@@ -768,6 +722,8 @@ void tap_destroy(struct report *report)
 		return;
 	while (t->items)
 		drop_item(t, t->items);
+	while (t->held)
+		tap_item_destroy(take_held(t, t->held->key));
 	free(t->filter);
 	free(t->bench_error);
 	free(t->item_error);

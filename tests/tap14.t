@@ -92,6 +92,8 @@ my %expect = ( # points, failed, subtests, bails out
 	'bench-error' => [ 2, 1, 2, 1 ],
 	'fail-fast' => [ 2, 1, 1, 0 ],
 	'interrupted' => [ 1, 1, 1, 1 ],
+	'resumed' => [ 3, 1, 3, 0 ],
+	'coverage' => [ 2, 1, 2, 0 ],
 	'died' => [ 2, 1, 2, 1 ],
 	'before-plan' => [ 0, 0, 0, 1 ],
 	'inconclusive' => [ 1, 0, 0, 0 ],
@@ -132,7 +134,7 @@ is($one->{complete}{ok}, JSON::PP::true, "one item's document passes by itself")
 is(scalar @{ $one->{points} }, 1, 'and has its point alone');
 
 # prove reads version 13, top-level diagnostics included.
-my %prove = ('inconclusive' => 0, 'fail-fast' => 1, 'matrix' => 1, 'power-loss' => 1);
+my %prove = ('inconclusive' => 0, 'fail-fast' => 1, 'matrix' => 1, 'power-loss' => 1, 'resumed' => 1, 'coverage' => 1);
 for my $name (sort keys %prove) {
 	my $said = `prove --norc -e cat tests/golden/$name.tap 2>&1`;
 	is($? >> 8, $prove{$name}, "prove takes $name: exit status $prove{$name}");

@@ -64,6 +64,12 @@ static void check_golden(const char *name)
 	free(got);
 }
 
+static int keep(void *arg, json_t *record, struct err *e)
+{
+	(void)e;
+	return json_array_append(arg, record);
+}
+
 static void items_of_two_boards_that_interleave_come_out_one_after_the_other(void **state)
 {
 	(void)state;
@@ -110,6 +116,68 @@ static void inconclusive_is_neither_passed_nor_failed(void **state)
 {
 	(void)state;
 	check_golden("inconclusive");
+}
+
+static void a_resumed_run_is_one_document_and_what_it_did_anew_is_void(void **state)
+{
+	char *text = render("resumed", 13, NULL);
+
+	(void)state;
+	check_golden("resumed");
+	assert_null(strstr(text, "void"));
+	assert_null(strstr(text, "Bail out!"));
+	assert_null(strstr(text, "bench error"));
+	free(text);
+}
+
+static void windows_coverage_and_wear_are_comments(void **state)
+{
+	(void)state;
+	check_golden("coverage");
+}
+
+/* However far a resumed run came, every point is numbered, and what is not sure is not out. */
+static void a_resumed_run_that_stops_anywhere_is_a_whole_document(void **state)
+{
+	json_t *records = json_array(), *record;
+	struct err e;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(journal_read(GOLDEN "resumed.ndjson", 1, keep, records, NULL, &e), 0);
+	for (size_t n = 3; n < json_array_size(records); n++) {
+		unsigned points = 0;
+		struct report_options o = {0};
+		struct report *r;
+		char *text = NULL;
+		size_t size;
+
+		o.out = open_memstream(&text, &size);
+		r = tap_create(&o);
+		json_array_foreach (records, i, record)
+			if (i < n)
+				assert_int_equal(tap_record(r, record, &e), 0);
+		assert_null(strstr(text, "verdict: \"error\""));
+		assert_int_equal(tap_finish(r, NULL, &e), 0);
+		tap_destroy(r);
+		fclose(o.out);
+		for (char *at = text; (at = strchr(at, '\n')); at++) {
+			char point[32], failed[32];
+
+			snprintf(point, sizeof(point), "\nok %u ", points + 1);
+			snprintf(failed, sizeof(failed), "\nnot ok %u ", points + 1);
+			points += strncmp(at, point, strlen(point)) == 0 ||
+				  strncmp(at, failed, strlen(failed)) == 0;
+			assert_true(strncmp(at, "\nok ", 4) != 0 || points > 0);
+		}
+		record = json_array_get(records, n - 1);
+		/* one that ended had failed before it was interrupted */
+		if (strcmp(json_string_value(json_object_get(record, "kind")), "end") != 0)
+			assert_non_null(strstr(text, "\nBail out! "));
+		assert_true(points <= 3);
+		free(text);
+	}
+	json_decref(records);
 }
 
 static void version_14_differs_in_its_first_line_alone(void **state)
@@ -184,15 +252,10 @@ static void a_passed_item_of_a_run_that_died_bails_out_too(void **state)
 	free(text);
 }
 
-static int keep(void *arg, json_t *record, struct err *e)
-{
-	(void)e;
-	return json_array_append(arg, record);
-}
-
 static void fed_live_the_bytes_are_the_same_as_from_the_file(void **state)
 {
-	static const char *const names[] = {"matrix", "power-loss", "bench-error", "interrupted"};
+	static const char *const names[] = {
+		"matrix", "power-loss", "bench-error", "interrupted", "resumed"};
 	struct err e;
 
 	(void)state;
@@ -375,6 +438,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_journal_without_an_end_bails_out),
 		cmocka_unit_test(a_run_that_had_no_plan_bails_out),
 		cmocka_unit_test(inconclusive_is_neither_passed_nor_failed),
+		cmocka_unit_test(a_resumed_run_is_one_document_and_what_it_did_anew_is_void),
+		cmocka_unit_test(windows_coverage_and_wear_are_comments),
+		cmocka_unit_test(a_resumed_run_that_stops_anywhere_is_a_whole_document),
 		cmocka_unit_test(version_14_differs_in_its_first_line_alone),
 		cmocka_unit_test(the_default_is_version_13),
 		cmocka_unit_test(one_items_document_is_whole_and_holds_that_item_only),
