@@ -2,6 +2,7 @@
 
 #include "err.h"
 #include "journal.h"
+#include "known.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -116,56 +117,6 @@ int runs_create(const char *state_dir, const char *scenario, char **id, struct e
 
 /* --- one run, from its journal ------------------------------------------------------------- */
 
-/* What a pass over a journal leaves. */
-struct digest {
-	json_t *run, *end, *last; /* records, or NULL */
-	json_t *totals;           /* counted, for a run that has no end */
-};
-
-static void count(json_t *totals, const char *what)
-{
-	json_object_set_new(
-		totals, what, json_integer(json_integer_value(json_object_get(totals, what)) + 1));
-}
-
-static void keep(json_t **slot, json_t *record)
-{
-	json_decref(*slot);
-	*slot = json_incref(record);
-}
-
-static int digest_record(void *arg, json_t *record, struct err *e)
-{
-	struct digest *d = arg;
-	const char *kind = str(record, "kind"), *verdict = str(record, "verdict");
-
-	(void)e;
-	keep(&d->last, record);
-	if (strcmp(kind, "run") == 0 && !d->run)
-		keep(&d->run, record);
-	else if (strcmp(kind, "end") == 0)
-		keep(&d->end, record);
-	else if (strcmp(kind, "plan") == 0)
-		json_object_set_new(d->totals, "items",
-			json_integer(
-				(json_int_t)json_array_size(json_object_get(record, "items"))));
-	else if (strcmp(kind, "verdict") == 0)
-		count(d->totals, "trials");
-	else if (strcmp(kind, "cut") == 0 && json_is_integer(json_object_get(record, "landed")))
-		count(d->totals, "cuts");
-	else if (strcmp(kind, "item-end") == 0)
-		count(d->totals, str(record, "skipped") ? "skipped" : verdict ? verdict : "error");
-	return 0;
-}
-
-static void digest_finish(struct digest *d)
-{
-	json_decref(d->run);
-	json_decref(d->end);
-	json_decref(d->last);
-	json_decref(d->totals);
-}
-
 /* The last record, when it is an "end" that a look at the file's tail finds; else NULL. */
 static json_t *peek_end(const char *path)
 {
@@ -194,30 +145,29 @@ static json_t *peek_end(const char *path)
 
 static int first_record(void *arg, json_t *record, struct err *e)
 {
-	(void)digest_record(arg, record, e);
+	(void)e;
+	known_record(arg, record);
 	return 1;
 }
 
-/* Reads no more of a journal than its ends where that says it all. */
-static int digest(const char *path, struct digest *d, struct err *e)
+/*
+ * Reads no more of a journal than its ends where that says it all: not where it stops without an
+ * end, nor where the run was taken up again, because each stretch has a clock of its own.
+ */
+static int digest(const char *path, struct known *k, struct err *e)
 {
+	json_t *end = peek_end(path);
 	int rc;
 
-	d->totals = json_object();
-	d->end = peek_end(path);
-	rc = journal_read(path, 1, d->end ? first_record : digest_record, d, NULL, e);
-	if (d->end)
-		keep(&d->last, d->end);
+	known_init(k);
+	if (end && !json_object_get(end, "resumed")) {
+		rc = journal_read(path, 1, first_record, k, NULL, e);
+		known_record(k, end);
+	} else {
+		rc = known_read(k, path, e);
+	}
+	json_decref(end);
 	return rc < 0 ? rc : 0;
-}
-
-/* Seconds between two records, by the monotonic clock, which a resumed run starts anew. */
-static json_t *seconds_between(json_t *from, json_t *to)
-{
-	json_int_t ns = json_integer_value(json_object_get(to, "t_mono_ns")) -
-			json_integer_value(json_object_get(from, "t_mono_ns"));
-
-	return json_real(ns > 0 ? floor((double)ns / 1e6) / 1e3 : 0);
 }
 
 static json_t *board_names(json_t *run)
@@ -233,12 +183,12 @@ static json_t *board_names(json_t *run)
 
 static json_t *make_info(const char *id, const char *path)
 {
-	struct digest d = {0};
+	struct known k;
 	struct err e;
-	bool damaged = digest(path, &d, &e) != 0, live = !damaged && journal_is_live(path);
-	const char *state = damaged ? "unreadable" : live ? "running" : d.end ? "finished" : "died";
-	const char *verdict = str(d.end, "verdict"), *reason = str(d.end, "text");
-	json_t *totals = json_object_get(d.end, "totals"), *info;
+	bool damaged = digest(path, &k, &e) != 0, live = !damaged && journal_is_live(path);
+	const char *state = damaged ? "unreadable" : live ? "running" : k.end ? "finished" : "died";
+	const char *verdict = str(k.end, "verdict"), *reason = str(k.end, "text");
+	json_t *totals = json_object_get(k.end, "totals"), *info;
 
 	if (live)
 		verdict = NULL;
@@ -247,14 +197,15 @@ static json_t *make_info(const char *id, const char *path)
 	if (!reason)
 		reason = damaged ? e.msg
 			 : live  ? "running"
-			 : d.end ? str(d.end, "reason")
+			 : k.end ? str(k.end, "reason")
 				 : "the run died: its journal has no end";
-	info = json_pack("{ss ss? ss ss? ss? ss? so so sO ss?}", "id", id, "scenario",
-		str(json_object_get(d.run, "scenario"), "name"), "state", state, "verdict", verdict,
-		"started", str(d.run, "t_wall"), "ended", live ? NULL : str(d.last, "t_wall"),
-		"seconds", seconds_between(d.run, d.last), "boards", board_names(d.run), "totals",
-		totals ? totals : d.totals, "reason", reason);
-	digest_finish(&d);
+	totals = totals ? json_incref(totals) : known_totals(&k);
+	info = json_pack("{ss ss? ss ss? ss? ss? sf so so ss?}", "id", id, "scenario",
+		str(json_object_get(k.run, "scenario"), "name"), "state", state, "verdict", verdict,
+		"started", str(k.run, "t_wall"), "ended", live ? NULL : str(k.last, "t_wall"),
+		"seconds", floor(known_seconds(&k) * 1e3) / 1e3, "boards", board_names(k.run),
+		"totals", totals, "reason", reason);
+	known_finish(&k);
 	return info;
 }
 

@@ -5,17 +5,24 @@
 
 #include "err.h"
 #include "journal.h"
+#include "phrase.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What one pass over the journal prints of: items in the order they ended, and what failed. */
+/*
+ * What one pass over the journal prints of: items in the order they ended, and what failed. A line
+ * is {"text", "item"?, "stays": not made void when its item, or the run, is begun again}.
+ */
 struct summary {
-	FILE *items, *failures;
-	json_t *run;
-	json_t *open; /* {board: {"item", "from": t_mono_ns, "failed": what failed first}} */
-	bool any_failure;
+	json_t *items, *failures, *coverage, *wear; /* arrays of lines */
+	json_t *run, *last;
+	/* {board: {"item", "from": t_mono_ns, "ns": before that, "failed": what failed first,
+	 * "failed_trial": the same in a trial}} */
+	json_t *open;
+	json_t *before; /* {item: the same, for what may be begun again} */
 };
 
 static const char *str(json_t *object, const char *key)
@@ -38,40 +45,109 @@ static json_t *item_of(struct summary *s, json_t *record)
 	return json_object_get(s->open, board_of(record));
 }
 
+static json_int_t mono_ns(json_t *record)
+{
+	return json_integer_value(json_object_get(record, "t_mono_ns"));
+}
+
+static void add(json_t *lines, const char *item, bool stays, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static void add(json_t *lines, const char *item, bool stays, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	json_array_append_new(lines, json_pack("{ss ss* sb}", "text", text ? text : "?\n", "item",
+					     item, "stays", stays));
+	free(text);
+}
+
+/* Drops the lines of an item (NULL: of no item in particular) that do not stay. */
+static void drop(json_t *lines, const char *item)
+{
+	for (size_t i = json_array_size(lines); i-- > 0;) {
+		json_t *line = json_array_get(lines, i);
+		const char *of = str(line, "item");
+		bool same = item ? of && strcmp(of, item) == 0 : !of;
+
+		if (same && !json_is_true(json_object_get(line, "stays")))
+			json_array_remove(lines, i);
+	}
+}
+
+/* --- records ------------------------------------------------------------------------------ */
+
+/* How long the item took so far, in all the stretches it ran in. */
+static json_int_t item_ns(json_t *item, json_int_t until_ns)
+{
+	json_int_t ns = until_ns - json_integer_value(json_object_get(item, "from"));
+
+	return json_integer_value(json_object_get(item, "ns")) + (ns > 0 ? ns : 0);
+}
+
+/* The item may be begun again: what is known of it is kept. */
+static void set_aside(struct summary *s, json_t *item, json_int_t until_ns)
+{
+	json_object_set_new(item, "ns", json_integer(item_ns(item, until_ns)));
+	json_object_set(s->before, str(item, "item"), item);
+}
+
 static void on_start(struct summary *s, json_t *r)
 {
-	json_object_set_new(s->open, board_of(r),
-		json_pack("{ss sO}", "item", either(str(r, "item"), "?"), "from",
-			json_object_get(r, "t_mono_ns")));
+	const char *key = either(str(r, "item"), "?");
+	json_t *before = json_incref(json_object_get(s->before, key));
+	json_t *item = json_pack("{ss sO}", "item", key, "from", json_object_get(r, "t_mono_ns"));
+
+	if (json_is_true(json_object_get(r, "resumed"))) {
+		drop(s->items, key);
+		drop(s->failures, key);
+		drop(s->coverage, key);
+		if (before)
+			json_object_set(item, "ns", json_object_get(before, "ns"));
+		json_object_set(item, "failed", json_object_get(before, "failed_trial"));
+		json_object_set(item, "failed_trial", json_object_get(before, "failed_trial"));
+	}
+	json_object_del(s->before, key);
+	json_decref(before);
+	json_object_set_new(s->open, board_of(r), item);
 }
 
 /* One line under "what failed", about the trial or the item that r belongs to. */
-static void put_failure(struct summary *s, json_t *r, const char *name, const char *text)
+static void put_failure(
+	struct summary *s, json_t *r, bool stays, const char *name, const char *text)
 {
 	json_t *item = item_of(s, r);
 	const char *about = either(str(r, "trial"), str(item, "item"));
 
-	s->any_failure = true;
-	fprintf(s->failures, "  %s%s%s: %s%s%s\n", either(about, ""), about ? " on " : "",
-		board_of(r), name, text ? ": " : "", either(text, ""));
+	add(s->failures, str(item, "item"), stays, "  %s%s%s: %s%s%s\n", either(about, ""),
+		about ? " on " : "", board_of(r), name, text ? ": " : "", either(text, ""));
 	if (item && !json_object_get(item, "failed"))
 		json_object_set_new(item, "failed", json_string(name));
+	if (item && stays && !json_object_get(item, "failed_trial"))
+		json_object_set_new(item, "failed_trial", json_string(name));
 }
 
-static void put_replay(struct summary *s, json_t *r)
+static void put_replay(struct summary *s, json_t *r, bool stays)
 {
+	const char *item = str(item_of(s, r), "item");
+
 	if (str(r, "again"))
-		fprintf(s->failures, "    run again: %s\n", str(r, "again"));
+		add(s->failures, item, stays, "    run again: %s\n", str(r, "again"));
 	if (str(r, "replay"))
-		fprintf(s->failures, "    replay: %s\n", str(r, "replay"));
+		add(s->failures, item, stays, "    replay: %s\n", str(r, "replay"));
 }
 
 static void on_point(struct summary *s, json_t *r)
 {
 	if (json_is_true(json_object_get(r, "ok")) || str(r, "trial"))
 		return;
-	put_failure(s, r, either(str(r, "name"), "?"), NULL);
-	put_replay(s, r);
+	put_failure(s, r, false, either(str(r, "name"), "?"), NULL);
+	put_replay(s, r, false);
 }
 
 static void on_verdict(struct summary *s, json_t *r)
@@ -82,10 +158,38 @@ static void on_verdict(struct summary *s, json_t *r)
 	if (strcmp(either(str(r, "verdict"), ""), "fail") != 0)
 		return;
 	json_array_foreach (findings, i, finding)
-		put_failure(s, r, either(str(finding, "name"), "?"), str(finding, "text"));
+		put_failure(s, r, true, either(str(finding, "name"), "?"), str(finding, "text"));
 	if (json_array_size(findings) == 0)
-		put_failure(s, r, "failed", str(r, "reason"));
-	put_replay(s, r);
+		put_failure(s, r, true, "failed", str(r, "reason"));
+	put_replay(s, r, true);
+}
+
+static void on_window(struct summary *s, json_t *r)
+{
+	char *text = phrase_window(r);
+
+	if (text)
+		put_failure(s, r, false, text, NULL);
+	free(text);
+}
+
+static void on_coverage(struct summary *s, json_t *r)
+{
+	const char *item = str(item_of(s, r), "item");
+
+	if (str(r, "sentence"))
+		add(s->coverage, item, false, "  %s on %s: %s\n", either(item, "?"), board_of(r),
+			str(r, "sentence"));
+}
+
+static void on_wear(struct summary *s, json_t *r)
+{
+	char *text = phrase_wear(r);
+
+	drop(s->wear, board_of(r)); /* the last one counts */
+	if (text)
+		add(s->wear, board_of(r), false, "  %s: %s\n", board_of(r), text);
+	free(text);
 }
 
 static void on_item_end(struct summary *s, json_t *r)
@@ -93,22 +197,23 @@ static void on_item_end(struct summary *s, json_t *r)
 	json_t *item = item_of(s, r);
 	const char *verdict = either(str(r, "verdict"), "?"), *skipped = str(r, "skipped");
 	const char *why = either(skipped, either(str(r, "reason"), str(item, "failed")));
-	json_int_t ns = json_integer_value(json_object_get(r, "t_mono_ns")) -
-			json_integer_value(json_object_get(item, "from"));
 
 	if (strcmp(verdict, "fail") == 0 && !str(item, "failed")) {
-		put_failure(s, r, "failed", str(r, "reason"));
-		put_replay(s, r);
+		put_failure(s, r, false, "failed", str(r, "reason"));
+		put_replay(s, r, false);
 	}
-	fprintf(s->items, "  %-12s  %-24s  %-12s  %7.1f s%s%s\n", skipped ? "skipped" : verdict,
-		either(str(r, "item"), "?"), board_of(r), item && ns > 0 ? (double)ns / 1e9 : 0,
-		why ? "  " : "", either(why, ""));
+	add(s->items, either(str(r, "item"), "?"), false, "  %-12s  %-24s  %-12s  %7.1f s%s%s\n",
+		skipped ? "skipped" : verdict, either(str(r, "item"), "?"), board_of(r),
+		item ? (double)item_ns(item, mono_ns(r)) / 1e9 : 0, why ? "  " : "",
+		either(why, ""));
+	if (item && strcmp(verdict, "error") == 0)
+		set_aside(s, item, mono_ns(r));
 	json_object_del(s->open, board_of(r));
 }
 
 static void on_bench_error(struct summary *s, json_t *r)
 {
-	put_failure(s, r, either(str(r, "device"), "bench"), str(r, "reason"));
+	put_failure(s, r, false, either(str(r, "device"), "bench"), str(r, "reason"));
 }
 
 static void on_held(struct summary *s, json_t *r)
@@ -116,9 +221,10 @@ static void on_held(struct summary *s, json_t *r)
 	json_t *line;
 	size_t i;
 
-	put_failure(s, r, "left on and leased until", either(str(r, "until"), "?"));
+	put_failure(s, r, false, "left on and leased until", either(str(r, "until"), "?"));
 	json_array_foreach (json_object_get(r, "how"), i, line)
-		fprintf(s->failures, "    %s\n", either(json_string_value(line), ""));
+		add(s->failures, str(item_of(s, r), "item"), false, "    %s\n",
+			either(json_string_value(line), ""));
 }
 
 static void on_run(struct summary *s, json_t *r)
@@ -127,14 +233,31 @@ static void on_run(struct summary *s, json_t *r)
 		s->run = json_incref(r);
 }
 
+/* What was under way has no end, and what the bench failed with outside of items is over. */
+static void on_resume(struct summary *s, json_t *r)
+{
+	const char *board;
+	json_t *item;
+
+	(void)r;
+	json_object_foreach (s->open, board, item)
+		set_aside(s, item, mono_ns(s->last));
+	json_object_clear(s->open);
+	drop(s->failures, NULL);
+}
+
 static const struct {
 	const char *kind;
 	void (*fn)(struct summary *s, json_t *record);
 } kinds[] = {
 	{"run", on_run},
+	{"resume", on_resume},
 	{"item-start", on_start},
 	{"point", on_point},
 	{"verdict", on_verdict},
+	{"window", on_window},
+	{"coverage", on_coverage},
+	{"wear", on_wear},
 	{"item-end", on_item_end},
 	{"bench-error", on_bench_error},
 	{"held", on_held},
@@ -142,12 +265,18 @@ static const struct {
 
 static int take(void *arg, json_t *record, struct err *e)
 {
+	struct summary *s = arg;
+
 	(void)e;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (strcmp(kinds[i].kind, str(record, "kind")) == 0)
-			kinds[i].fn(arg, record);
+			kinds[i].fn(s, record);
+	json_decref(s->last);
+	s->last = json_incref(record);
 	return 0;
 }
+
+/* --- the text ----------------------------------------------------------------------------- */
 
 static void put_totals(json_t *totals, FILE *out)
 {
@@ -193,52 +322,69 @@ static void put_head(json_t *info, json_t *run, const char *folder, FILE *out)
 	fprintf(out, "\nfolder    %s\n", folder);
 }
 
+static void put_lines(json_t *lines, const char *title, FILE *out)
+{
+	json_t *line;
+	size_t i;
+
+	if (json_array_size(lines) > 0)
+		fprintf(out, "\n%s", title);
+	json_array_foreach (lines, i, line)
+		fputs(str(line, "text"), out);
+}
+
 static int summarise(struct summary *s, json_t *info, const char *folder, FILE *out, struct err *e)
 {
-	char *path = runs_path(folder, JOURNAL_FILE, NULL), *items = NULL, *failures = NULL;
-	size_t items_size = 0, failures_size = 0;
+	char *path = runs_path(folder, JOURNAL_FILE, NULL);
 	int rc;
 
-	s->open = json_object();
-	s->items = open_memstream(&items, &items_size);
-	s->failures = open_memstream(&failures, &failures_size);
-	if (!path || !s->items || !s->failures) {
-		rc = err_set(e, ERR_NOMEM, "out of memory");
-	} else {
-		/* a damaged journal is summed up as far as it can be read; the head says so */
-		rc = journal_read(path, 1, take, s, NULL, e);
-		rc = rc == -ERR_PROTOCOL || rc == -ERR_IO ? 0 : rc;
-	}
-	if (s->items)
-		fclose(s->items);
-	if (s->failures)
-		fclose(s->failures);
-	if (rc == 0) {
-		put_head(info, s->run, folder, out);
-		fprintf(out, "%s%s", items_size ? "\n" : "", items);
-		fprintf(out, "%s%s", s->any_failure ? "\nwhat failed\n" : "", failures);
-		if (fflush(out) != 0 || ferror(out))
-			rc = err_set(e, ERR_IO, "the output takes no more");
-	}
-	free(items);
-	free(failures);
+	if (!path)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	/* a damaged journal is summed up as far as it can be read; the head says so */
+	rc = journal_read(path, 1, take, s, NULL, e);
 	free(path);
+	if (rc != 0 && rc != -ERR_PROTOCOL && rc != -ERR_IO)
+		return rc;
+	put_head(info, s->run, folder, out);
+	put_lines(s->items, "", out);
+	put_lines(s->failures, "what failed\n", out);
+	put_lines(s->coverage, "coverage\n", out);
+	put_lines(s->wear, "wear\n", out);
+	if (fflush(out) != 0 || ferror(out))
+		return err_set(e, ERR_IO, "the output takes no more");
+	return 0;
+}
+
+static void summary_finish(struct summary *s)
+{
+	json_decref(s->items);
+	json_decref(s->failures);
+	json_decref(s->coverage);
+	json_decref(s->wear);
 	json_decref(s->run);
+	json_decref(s->last);
 	json_decref(s->open);
-	return rc;
+	json_decref(s->before);
 }
 
 int runs_show(const char *state_dir, const char *id, FILE *out, struct err *e)
 {
-	struct summary s = {0};
-	json_t *info;
-	char *folder;
+	struct summary s = {.items = json_array(),
+		.failures = json_array(),
+		.coverage = json_array(),
+		.wear = json_array(),
+		.open = json_object(),
+		.before = json_object()};
+	json_t *info = NULL;
+	char *folder = NULL;
 	int rc = runs_info(state_dir, id, &info, e);
 
-	if (rc != 0)
-		return rc;
-	folder = runs_path(state_dir, id, NULL);
-	rc = folder ? summarise(&s, info, folder, out, e) : err_set(e, ERR_NOMEM, "out of memory");
+	if (rc == 0) {
+		folder = runs_path(state_dir, id, NULL);
+		rc = folder ? summarise(&s, info, folder, out, e)
+			    : err_set(e, ERR_NOMEM, "out of memory");
+	}
+	summary_finish(&s);
 	free(folder);
 	json_decref(info);
 	return rc;

@@ -41,6 +41,8 @@ static void put(struct scratch *s, const char *id, const char *golden)
 
 #define MATRIX "20261121-101502-upgrade-matrix-3f2a"
 #define POWER "20261121-111502-power-loss-77aa"
+#define RESUMED "20261123-091502-power-loss-0c0c"
+#define COVERAGE "20261123-101502-power-loss-0d0d"
 #define DIED "20261122-091502-upgrade-matrix-0b0b"
 
 static const char *field(json_t *info, const char *name)
@@ -169,6 +171,57 @@ static void a_died_run_counts_what_its_journal_has(void **state)
 	json_decref(info);
 }
 
+/* The two last stretches of the golden journal have clocks of their own. */
+static void the_seconds_of_a_resumed_run_are_those_of_its_stretches(void **state)
+{
+	struct scratch *s = *state;
+	json_t *info;
+	struct err e;
+
+	put(s, RESUMED, "resumed");
+	assert_int_equal(runs_info(s->dir, RESUMED, &info, &e), 0);
+	assert_string_equal(field(info, "state"), "finished");
+	assert_string_equal(field(info, "verdict"), "fail");
+	assert_string_equal(field(info, "reason"), "finished");
+	assert_true(json_number_value(json_object_get(info, "seconds")) == 25 + 8 + 18);
+	json_decref(info);
+}
+
+/* Puts the first records of a golden journal. */
+static void put_part(struct scratch *s, const char *id, const char *golden, unsigned records)
+{
+	char from[128], to[128], *text, *end;
+
+	snprintf(from, sizeof(from), GOLDEN "%s.ndjson", golden);
+	snprintf(to, sizeof(to), "%s/journal.ndjson", id);
+	end = text = slurp(from);
+	while (records--)
+		end = strchr(end, '\n') + 1;
+	*end = '\0';
+	scratch_write(s, to, text);
+	free(text);
+}
+
+static void an_end_before_the_run_was_resumed_is_void(void **state)
+{
+	struct scratch *s = *state;
+	json_t *info, *totals;
+	struct err e;
+
+	put_part(s, RESUMED, "resumed", 26);
+	assert_int_equal(runs_info(s->dir, RESUMED, &info, &e), 0);
+	assert_string_equal(field(info, "reason"), "interrupted at the terminal");
+	json_decref(info);
+	put_part(s, RESUMED, "resumed", 35);
+	assert_int_equal(runs_info(s->dir, RESUMED, &info, &e), 0);
+	assert_string_equal(field(info, "state"), "died");
+	totals = json_object_get(info, "totals");
+	assert_int_equal(json_integer_value(json_object_get(totals, "error")), 0);
+	assert_int_equal(json_integer_value(json_object_get(totals, "trials")), 4);
+	assert_int_equal(json_integer_value(json_object_get(totals, "cuts")), 3);
+	json_decref(info);
+}
+
 static void a_run_whose_journal_is_held_is_running_and_has_no_verdict(void **state)
 {
 	struct scratch *s = *state;
@@ -265,10 +318,10 @@ static void a_summary_shows_items_and_what_failed(void **state)
 	size_t size;
 	FILE *out;
 	struct err e;
-	static const char *const names[][2] = {
-		{MATRIX, "matrix"}, {POWER, "power-loss"}, {DIED, "died"}};
+	static const char *const names[][2] = {{MATRIX, "matrix"}, {POWER, "power-loss"},
+		{DIED, "died"}, {RESUMED, "resumed"}, {COVERAGE, "coverage"}};
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		char golden[128];
 
 		put(s, names[i][0], names[i][1]);
@@ -321,6 +374,8 @@ int main(void)
 		T(no_state_folder_holds_no_runs),
 		T(runs_are_listed_by_age_with_their_verdicts),
 		T(a_died_run_counts_what_its_journal_has),
+		T(the_seconds_of_a_resumed_run_are_those_of_its_stretches),
+		T(an_end_before_the_run_was_resumed_is_void),
 		T(a_run_whose_journal_is_held_is_running_and_has_no_verdict),
 		T(an_end_further_back_than_the_first_look_is_found),
 		T(a_run_is_found_by_its_beginning_its_end_and_as_the_last),
