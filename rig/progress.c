@@ -1,5 +1,7 @@
 #include "progress.h"
 
+#include "phrase.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,9 @@
 struct lane {
 	char board[48], item[64], trial[64];
 	long long trials, planned; /* of this item; planned: 0 when nobody knows */
+	long long before_cuts;     /* trials before cuts were chosen, or -1 */
+	long long known;           /* of trials: from before the run was taken up again */
+	bool ended, in_error;      /* the item; in_error: with that verdict */
 };
 
 struct progress {
@@ -21,10 +26,15 @@ struct progress {
 	unsigned columns; /* 0: as wide as the terminal says */
 	struct lane lanes[BOARDS_MAX];
 	size_t lane_count;
-	long long started_ns, now_ns, drawn_ns;
-	long long items, items_done, trials, cuts, failed;
+	bool past;                              /* what comes was told before */
+	long long started_ns, now_ns, drawn_ns; /* of this stretch of the run */
+	long long last_ns;                      /* of the record before */
+	long long before_ns;                    /* how long those before took */
+	long long items, items_done, trials, failed;
+	long long trials_before; /* of trials: from the stretches before */
+	double worth_before;     /* of items_worth(): the same */
 	json_t *end;
-	long long item_counts[5];
+	json_t *findings; /* {item: {"board", "windows": [texts], "sentence"?}} */
 };
 
 struct progress *progress_create(FILE *out, bool terminal, unsigned columns)
@@ -35,6 +45,7 @@ struct progress *progress_create(FILE *out, bool terminal, unsigned columns)
 		p->out = out;
 		p->terminal = terminal;
 		p->columns = columns;
+		p->findings = json_object();
 	}
 	return p;
 }
@@ -55,6 +66,7 @@ static struct lane *lane_of(struct progress *p, const json_t *record)
 			return &p->lanes[i];
 	if (p->lane_count == BOARDS_MAX)
 		return NULL;
+	p->lanes[p->lane_count].ended = true; /* none has begun */
 	snprintf(p->lanes[p->lane_count].board, sizeof(p->lanes[0].board), "%s", board);
 	return &p->lanes[p->lane_count++];
 }
@@ -119,7 +131,7 @@ static double items_worth(const struct progress *p)
 	double done = (double)p->items_done;
 
 	for (size_t i = 0; i < p->lane_count; i++)
-		if (p->lanes[i].item[0] && p->lanes[i].planned > p->lanes[i].trials)
+		if (!p->lanes[i].ended && p->lanes[i].planned > p->lanes[i].trials)
 			done += (double)p->lanes[i].trials / (double)p->lanes[i].planned;
 	return done;
 }
@@ -127,17 +139,18 @@ static double items_worth(const struct progress *p)
 static void add_head(const struct progress *p, struct line *line, bool brief)
 {
 	double seconds = (double)(p->now_ns - p->started_ns) / 1e9;
-	double rate = seconds > 0 ? (double)p->trials / seconds : 0, done = items_worth(p);
+	double rate = seconds > 0 ? (double)(p->trials - p->trials_before) / seconds : 0;
+	double left = (double)p->items - items_worth(p), done = items_worth(p) - p->worth_before;
 
 	add(line, "%lld/%lld items", p->items_done, p->items);
 	if (p->failed)
 		add(line, ", %lld failed", p->failed);
-	if (p->trials && rate >= 1)
+	if (rate >= 1)
 		add(line, brief ? ", %.1f/s" : ", %.1f trials/s", rate);
-	else if (p->trials)
+	else if (rate > 0)
 		add(line, brief ? ", %.1f/min" : ", %.1f trials/min", rate * 60);
-	if (p->now_ns - p->started_ns >= ESTIMATE_AFTER_NS && done > 0 && done < (double)p->items)
-		add_time_left(line, seconds / done * ((double)p->items - done));
+	if (p->now_ns - p->started_ns >= ESTIMATE_AFTER_NS && done > 0 && left > 0)
+		add_time_left(line, seconds / done * left);
 }
 
 /* False: a board found no place, not even in as few words as can be. */
@@ -159,7 +172,7 @@ static bool compose(const struct progress *p, struct line *line, bool brief)
 	line->len = 0;
 	add_head(p, line, brief);
 	for (size_t i = 0; i < p->lane_count; i++)
-		if (p->lanes[i].item[0])
+		if (!p->lanes[i].ended)
 			whole = add_lane(&p->lanes[i], line, brief) && whole;
 	return whole;
 }
@@ -168,7 +181,7 @@ static void draw(struct progress *p, bool force)
 {
 	struct line line = {.columns = columns_of(p)};
 
-	if (!p->terminal || p->end || (!force && p->now_ns - p->drawn_ns < REDRAW_NS))
+	if (!p->terminal || p->past || p->end || (!force && p->now_ns - p->drawn_ns < REDRAW_NS))
 		return;
 	p->drawn_ns = p->now_ns;
 	if (!compose(p, &line, false))
@@ -178,89 +191,230 @@ static void draw(struct progress *p, bool force)
 	p->drawn = true;
 }
 
-static void item_ended(struct progress *p, const json_t *record, struct lane *lane)
+/* Prints lines of their own, unless they were told before. */
+static void say(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct progress *p, const char *fmt, ...)
 {
-	const char *verdict = text(record, "verdict");
-	const char *skipped = text(record, "skipped");
+	va_list ap;
 
-	p->items_done++;
+	if (p->past)
+		return;
 	clear_line(p);
-	fprintf(p->out, "%-13s %s on %s%s%s\n", *skipped ? "skip" : verdict, text(record, "item"),
-		text(record, "board"), *skipped ? ": " : "", skipped);
-	if (strcmp(verdict, "error") == 0)
-		fprintf(p->out, "              %s%s%s\n", text(record, "at"),
-			*text(record, "at") ? ": " : "", text(record, "reason"));
-	if (lane)
-		lane->item[0] = lane->trial[0] = '\0';
+	va_start(ap, fmt);
+	vfprintf(p->out, fmt, ap);
+	va_end(ap);
 }
 
-static void trial_ended(struct progress *p, const json_t *record, struct lane *lane)
+static void on_plan(struct progress *p, const json_t *record, struct lane *lane)
+{
+	(void)lane;
+	p->items = json_integer_value(json_object_get(record, "total"));
+}
+
+/* An item that is begun again goes on with the trials that have a verdict. */
+static void on_item_start(struct progress *p, const json_t *record, struct lane *lane)
+{
+	bool resumed = json_is_true(json_object_get(record, "resumed"));
+
+	json_object_del(p->findings, text(record, "item"));
+	if (!lane)
+		return;
+	if (!resumed || strcmp(lane->item, text(record, "item")) != 0) {
+		lane->trials = 0;
+		lane->before_cuts = -1;
+	} else if (lane->in_error) {
+		p->items_done--;
+	}
+	snprintf(lane->item, sizeof(lane->item), "%s", text(record, "item"));
+	lane->trial[0] = '\0';
+	lane->known = lane->trials;
+	lane->planned = 0;
+	lane->ended = lane->in_error = false;
+}
+
+static void on_chosen(struct progress *p, const json_t *record, struct lane *lane)
+{
+	if (!lane)
+		return;
+	if (!lane->known || lane->before_cuts < 0)
+		lane->before_cuts = lane->trials;
+	lane->planned = lane->before_cuts + json_integer_value(json_object_get(record, "cuts"));
+	if (lane->known && lane->planned >= lane->known)
+		p->worth_before += (double)lane->known / (double)lane->planned;
+	if (lane->known)
+		lane->known = 0;
+}
+
+static void on_trial_start(struct progress *p, const json_t *record, struct lane *lane)
+{
+	(void)p;
+	if (lane)
+		snprintf(lane->trial, sizeof(lane->trial), "%s", text(record, "trial"));
+}
+
+static void on_verdict(struct progress *p, const json_t *record, struct lane *lane)
 {
 	const char *verdict = text(record, "verdict");
 	const json_t *finding = json_array_get(json_object_get(record, "findings"), 0);
 
-	p->trials++;
-	if (lane)
-		lane->trials++;
+	/* one that the bench failed in is run again when the run is taken up again */
+	if (strcmp(verdict, "error") != 0) {
+		p->trials++;
+		if (lane)
+			lane->trials++;
+	}
 	if (strcmp(verdict, "pass") == 0)
 		return;
 	p->failed += strcmp(verdict, "fail") == 0;
-	clear_line(p);
-	fprintf(p->out, "%-13s %s %s: %s %s\n", verdict, lane ? lane->item : "",
-		text(record, "trial"), text(finding, "name"), text(record, "again"));
+	say(p, "%-13s %s %s: %s %s\n", verdict, lane ? lane->item : "", text(record, "trial"),
+		text(finding, "name"), text(record, "again"));
 	if (*text(record, "replay"))
-		fprintf(p->out, "              replay: %s\n", text(record, "replay"));
+		say(p, "              replay: %s\n", text(record, "replay"));
 }
 
-static void board_held(struct progress *p, const json_t *record)
+static void on_held(struct progress *p, const json_t *record, struct lane *lane)
 {
 	const json_t *line;
 	size_t i;
 
-	clear_line(p);
-	fprintf(p->out, "held          %s is left on and leased until %s\n", text(record, "board"),
+	(void)lane;
+	say(p, "held          %s is left on and leased until %s\n", text(record, "board"),
 		text(record, "until"));
 	if (*text(record, "reason"))
-		fprintf(p->out, "              no port for gdb: %s\n", text(record, "reason"));
+		say(p, "              no port for gdb: %s\n", text(record, "reason"));
 	json_array_foreach (json_object_get(record, "how"), i, line)
-		fprintf(p->out, "              %s\n", json_string_value(line));
+		say(p, "              %s\n", json_string_value(line));
 }
+
+static void on_item_end(struct progress *p, const json_t *record, struct lane *lane)
+{
+	const char *verdict = text(record, "verdict");
+	const char *skipped = text(record, "skipped");
+	bool error = strcmp(verdict, "error") == 0;
+
+	p->items_done++;
+	say(p, "%-13s %s on %s%s%s\n", *skipped ? "skip" : verdict, text(record, "item"),
+		text(record, "board"), *skipped ? ": " : "", skipped);
+	if (error)
+		say(p, "              %s%s%s\n", text(record, "at"),
+			*text(record, "at") ? ": " : "", text(record, "reason"));
+	if (lane) {
+		lane->ended = true;
+		lane->in_error = error;
+	}
+}
+
+static json_t *finding_of(struct progress *p, const json_t *record, const struct lane *lane)
+{
+	json_t *finding;
+
+	if (!lane || lane->ended)
+		return NULL;
+	finding = json_object_get(p->findings, lane->item);
+	if (!finding) {
+		finding = json_pack("{s:s, s:[]}", "board", text(record, "board"), "windows");
+		json_object_set_new(p->findings, lane->item, finding);
+	}
+	return finding;
+}
+
+static void on_window(struct progress *p, const json_t *record, struct lane *lane)
+{
+	char *words = phrase_window(record);
+
+	if (words) {
+		say(p, "window        %s: %s\n", lane ? lane->item : "", words);
+		json_array_append_new(json_object_get(finding_of(p, record, lane), "windows"),
+			json_string(words));
+	}
+	free(words);
+}
+
+static void on_coverage(struct progress *p, const json_t *record, struct lane *lane)
+{
+	json_t *sentence = json_object_get(record, "sentence");
+
+	if (json_is_string(sentence))
+		json_object_set(finding_of(p, record, lane), "sentence", sentence);
+}
+
+static void on_bench_error(struct progress *p, const json_t *record, struct lane *lane)
+{
+	(void)lane;
+	say(p, "bench         %s: %s: %s\n", text(record, "board"), text(record, "device"),
+		text(record, "reason"));
+}
+
+static void on_end(struct progress *p, const json_t *record, struct lane *lane)
+{
+	(void)lane;
+	json_decref(p->end);
+	p->end = json_deep_copy(record);
+}
+
+/* The host may have been started anew in between, and its clock with it. */
+static void on_resume(struct progress *p, const json_t *record, struct lane *lane)
+{
+	long long done = p->items_done;
+
+	(void)lane;
+	if (p->last_ns > p->started_ns)
+		p->before_ns += p->last_ns - p->started_ns;
+	p->started_ns = p->now_ns = json_integer_value(json_object_get(record, "t_mono_ns"));
+	p->drawn_ns = 0;
+	json_decref(p->end);
+	p->end = NULL;
+	for (size_t i = 0; i < p->lane_count; i++) {
+		done -= p->lanes[i].in_error;
+		p->lanes[i].ended = true;
+	}
+	p->trials_before = p->trials;
+	p->worth_before = (double)done;
+	say(p,
+		"resumed       after record %lld: %lld of %lld items have ended, %lld trials have a "
+		"verdict\n",
+		(long long)json_integer_value(json_object_get(record, "after")), done, p->items,
+		p->trials);
+}
+
+static const struct {
+	const char *kind;
+	void (*fn)(struct progress *p, const json_t *record, struct lane *lane);
+} kinds[] = {
+	{"plan", on_plan},
+	{"resume", on_resume},
+	{"item-start", on_item_start},
+	{"chosen", on_chosen},
+	{"trial-start", on_trial_start},
+	{"verdict", on_verdict},
+	{"window", on_window},
+	{"coverage", on_coverage},
+	{"item-end", on_item_end},
+	{"bench-error", on_bench_error},
+	{"held", on_held},
+	{"end", on_end},
+};
 
 void progress_record(struct progress *p, const json_t *record)
 {
 	const char *kind = text(record, "kind");
 	struct lane *lane = *text(record, "board") ? lane_of(p, record) : NULL;
 
+	p->last_ns = p->now_ns;
 	p->now_ns = json_integer_value(json_object_get(record, "t_mono_ns"));
 	if (!p->started_ns)
 		p->started_ns = p->now_ns;
-	if (strcmp(kind, "plan") == 0) {
-		p->items = json_integer_value(json_object_get(record, "total"));
-	} else if (strcmp(kind, "item-start") == 0 && lane) {
-		snprintf(lane->item, sizeof(lane->item), "%s", text(record, "item"));
-		lane->trial[0] = '\0';
-		lane->trials = lane->planned = 0;
-	} else if (strcmp(kind, "chosen") == 0 && lane) {
-		lane->planned = lane->trials + json_integer_value(json_object_get(record, "cuts"));
-	} else if (strcmp(kind, "trial-start") == 0 && lane) {
-		snprintf(lane->trial, sizeof(lane->trial), "%s", text(record, "trial"));
-	} else if (strcmp(kind, "verdict") == 0) {
-		trial_ended(p, record, lane);
-	} else if (strcmp(kind, "cut") == 0) {
-		p->cuts += json_is_integer(json_object_get(record, "landed"));
-	} else if (strcmp(kind, "item-end") == 0) {
-		item_ended(p, record, lane);
-	} else if (strcmp(kind, "bench-error") == 0) {
-		clear_line(p);
-		fprintf(p->out, "bench         %s: %s: %s\n", text(record, "board"),
-			text(record, "device"), text(record, "reason"));
-	} else if (strcmp(kind, "held") == 0) {
-		board_held(p, record);
-	} else if (strcmp(kind, "end") == 0) {
-		json_decref(p->end);
-		p->end = json_deep_copy(record);
-	}
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (strcmp(kinds[i].kind, kind) == 0)
+			kinds[i].fn(p, record, lane);
 	draw(p, strcmp(kind, "item-start") == 0);
+}
+
+void progress_past(struct progress *p, const json_t *record)
+{
+	p->past = true;
+	progress_record(p, record);
+	p->past = false;
 }
 
 static long long total(const struct progress *p, const char *name)
@@ -282,9 +436,24 @@ static void put_items(struct progress *p)
 	fputc('\n', p->out);
 }
 
+/* What is said of each item: where it fails, and what was tried. */
+static void put_findings(struct progress *p)
+{
+	const char *item;
+	json_t *finding, *window;
+	size_t i;
+
+	json_object_foreach (p->findings, item, finding) {
+		json_array_foreach (json_object_get(finding, "windows"), i, window)
+			fprintf(p->out, "window        %s: %s\n", item, json_string_value(window));
+		if (*text(finding, "sentence"))
+			fprintf(p->out, "coverage      %s: %s\n", item, text(finding, "sentence"));
+	}
+}
+
 void progress_finish(struct progress *p, const char *run_dir)
 {
-	double seconds = (double)(p->now_ns - p->started_ns) / 1e9;
+	double seconds = (double)(p->before_ns + p->now_ns - p->started_ns) / 1e9;
 
 	clear_line(p);
 	if (!p->end) {
@@ -297,6 +466,7 @@ void progress_finish(struct progress *p, const char *run_dir)
 			fprintf(p->out, "cuts          %lld landed in %lld trials\n",
 				total(p, "cuts"), total(p, "trials"));
 	}
+	put_findings(p);
 	fprintf(p->out, "time          %.1f s\n", seconds);
 	if (run_dir)
 		fprintf(p->out, "reports       %s\n", run_dir);
@@ -308,5 +478,6 @@ void progress_destroy(struct progress *p)
 	if (!p)
 		return;
 	json_decref(p->end);
+	json_decref(p->findings);
 	free(p);
 }

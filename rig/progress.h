@@ -22,6 +22,12 @@ struct progress *progress_create(FILE *out, bool terminal, unsigned columns);
 /* Time is that of the records, t_mono_ns. */
 void progress_record(struct progress *p, const json_t *record);
 
+/*
+ * A record of before the run was taken up again: it is counted, and nothing is printed for it; what
+ * is void by the end should not have been said.
+ */
+void progress_past(struct progress *p, const json_t *record);
+
 /* Ends the line and prints the closing lines that a person reads. run_dir may be NULL. */
 void progress_finish(struct progress *p, const char *run_dir);
 

@@ -154,6 +154,89 @@ static void cuts_are_summed_up_only_where_there_were_trials(void **state)
 	}
 }
 
+/* What was told before is counted and not printed again; each stretch has its own clock. */
+static void a_resumed_run_goes_on_where_it_was(void **state)
+{
+	struct screen s;
+	json_t *record;
+
+	(void)state;
+	open_screen(&s, true, 120);
+	progress_past(s.p, record = json_pack("{s:i, s:s, s:i}", "t_mono_ns", 1000, "kind", "plan",
+				   "total", 2));
+	json_decref(record);
+	for (int i = 0; i < 4; i++) {
+		static const char *const kinds[] = {"item-start", "verdict", "chosen", "verdict"};
+
+		record = json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:i}", "t_mono_ns",
+			(json_int_t)(i + 1) * 1000000000, "kind", kinds[i], "board", "demo-1",
+			"item", "1.0.0:2.0.0", "trial", "x", "verdict", i == 3 ? "fail" : "pass",
+			"cuts", 3);
+		progress_past(s.p, record);
+		json_decref(record);
+	}
+	fflush(s.out);
+	assert_string_equal(s.text, "");
+	say(&s, 100, "resume", NULL, json_pack("{s:i}", "after", 5));
+	assert_string_equal(s.text,
+		"resumed       after record 5: 0 of 2 items have ended, 2 trials have a verdict\n"
+		"\r\033[K0/2 items, 1 failed");
+	say(&s, 100, "item-start", "demo-1",
+		json_pack("{s:s, s:b}", "item", "1.0.0:2.0.0", "resumed", 1));
+	say(&s, 101, "chosen", "demo-1", json_pack("{s:i}", "cuts", 3));
+	trial(&s, 102, "demo-1", "cut=8");
+	assert_string_equal(line(&s), "0/2 items, 1 failed, 30.0 trials/min, 10 s left | "
+				      "demo-1 1.0.0:2.0.0 3/4 cut=8");
+	close_screen(&s);
+}
+
+static void what_was_covered_and_where_it_fails_is_said_at_the_end(void **state)
+{
+	struct screen s;
+
+	(void)state;
+	open_screen(&s, false, 0);
+	begin(&s, 1, 1);
+	say(&s, 1, "window", "demo-1",
+		json_pack("{s:i, s:i, s:s, s:[s], s:b}", "first", 5112, "last", 5118, "tear",
+			"torn", "findings", "bricked", "whole", 1));
+	say(&s, 1, "coverage", "demo-1", json_pack("{s:s}", "sentence", "All of it."));
+	say(&s, 1, "item-end", "demo-1",
+		json_pack("{s:s, s:s}", "item", "1.0.0:2.0.0", "verdict", "fail"));
+	say(&s, 2, "end", NULL,
+		json_pack("{s:s, s:s, s:{s:i}}", "verdict", "fail", "reason", "finished", "totals",
+			"items", 1));
+	progress_finish(s.p, NULL);
+	assert_string_equal(s.text,
+		"window        1.0.0:2.0.0: operations 5112-5118 torn: bricked\n"
+		"fail          1.0.0:2.0.0 on demo-1\n"
+		"\nverdict       fail\nitems         0 of 1 passed\n"
+		"window        1.0.0:2.0.0: operations 5112-5118 torn: bricked\n"
+		"coverage      1.0.0:2.0.0: All of it.\n"
+		"time          2.0 s\n");
+	close_screen(&s);
+}
+
+static void what_an_item_said_before_it_was_begun_again_is_void(void **state)
+{
+	struct screen s;
+
+	(void)state;
+	open_screen(&s, false, 0);
+	begin(&s, 1, 1);
+	say(&s, 1, "coverage", "demo-1", json_pack("{s:s}", "sentence", "Half of it."));
+	say(&s, 9, "item-end", "demo-1",
+		json_pack("{s:s, s:s, s:s}", "item", "1.0.0:2.0.0", "verdict", "error", "reason",
+			"x"));
+	say(&s, 50, "resume", NULL, json_object());
+	say(&s, 51, "item-start", "demo-1",
+		json_pack("{s:s, s:b}", "item", "1.0.0:2.0.0", "resumed", 1));
+	progress_finish(s.p, NULL);
+	assert_null(strstr(s.text, "Half"));
+	assert_non_null(strstr(s.text, "\ntime          10.0 s\n"));
+	close_screen(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +244,9 @@ int main(void)
 		cmocka_unit_test(the_line_is_never_as_wide_as_the_terminal),
 		cmocka_unit_test(two_boards_fit_on_eighty_columns),
 		cmocka_unit_test(what_is_not_a_terminal_gets_whole_lines_only),
+		cmocka_unit_test(a_resumed_run_goes_on_where_it_was),
+		cmocka_unit_test(what_was_covered_and_where_it_fails_is_said_at_the_end),
+		cmocka_unit_test(what_an_item_said_before_it_was_begun_again_is_void),
 		cmocka_unit_test(cuts_are_summed_up_only_where_there_were_trials),
 	};
 
