@@ -714,7 +714,7 @@ function Trial:judge(observations)
 	return verdict, findings
 end
 
--- Runs f as one attempt; returns its verdict and, unless it passed, the error it ended with.
+-- Runs f as one attempt; returns its verdict, the error it ended with (unless it came to its end), and what it returned.
 local function attempt(t, f)
 	local again = t.again
 	t.failed, t.verdict, t.findings = false, nil, {}
@@ -725,7 +725,10 @@ local function attempt(t, f)
 		t.again = again
 		point(t, false, e.message, { at = e.where, finding = e.code })
 	end
-	return verdict, not ok and { code = e.code, message = e.message, where = e.where, traceback = e.traceback } or nil
+	if ok then
+		return verdict, nil, e
+	end
+	return verdict, { code = e.code, message = e.message, where = e.where, traceback = e.traceback }
 end
 
 -- Why an attempt with the verdict error ended: what it raised, or else what the judge found of the bench.
@@ -767,9 +770,17 @@ local function attempt_again(t, f, first)
 	return same and "deterministic" or "flaky"
 end
 
+-- With --fail-fast the item ends at a trial that failed.
+local function stop_at(t, verdict)
+	if verdict == "fail" and (t.options.fail_fast or t.options.hold_on_fail) then
+		error(setmetatable({ code = "fail-fast", message = "stopped at the first failure", where = "" }, Error), 0)
+	end
+end
+
 -- One trial of an item: the unit that is reported, run again when it fails, and replayed. cut is its cut in the
--- grammar of --cut, if it has one.
-function Trial:trial(key, f, cut)
+-- grammar of --cut, if it has one; why says what it was chosen for. Returns its verdict, and the table that f
+-- returned, if it did. In a run that was taken up again, a trial that has a verdict is not run: both are known.
+function Trial:trial(key, f, cut, why)
 	if self.key then
 		fail("script", "t:trial inside t:trial")
 	end
@@ -777,14 +788,20 @@ function Trial:trial(key, f, cut)
 		-- the item failed before its trials; its second attempt got as far as them, and trials are not run for that
 		error(setmetatable({ code = "reached", message = "it came as far as its trials", where = "" }, Error), 0)
 	end
+	local known = self.known[key]
+	if known then
+		stop_at(self, known.verdict)
+		return known.verdict, known.outcome
+	end
 	local failed, earlier, findings = self.failed, self.verdict, self.findings
 	self.key = key
-	prim.record("trial-start", { key = key })
-	local verdict, e = attempt(self, f)
+	prim.record("trial-start", { key = key, why = why })
+	local verdict, e, outcome = attempt(self, f)
+	outcome = type(outcome) == "table" and outcome or nil
 	local broken = verdict == "error" and as_error(self, e) or nil
 	local first = verdict == "inconclusive" and self.findings[1]
 	local record = {
-		verdict = verdict, findings = self.findings[1] and self.findings, cut = cut,
+		verdict = verdict, findings = self.findings[1] and self.findings, cut = cut, outcome = outcome,
 		reason = e and e.message or first and ("%s: %s"):format(first.text, first.seen) or nil,
 	}
 	if verdict == "fail" then
@@ -800,10 +817,8 @@ function Trial:trial(key, f, cut)
 	if broken then
 		error(broken, 0)
 	end
-	if verdict == "fail" and (self.options.fail_fast or self.options.hold_on_fail) then
-		error(setmetatable({ code = "fail-fast", message = "stopped at the first failure", where = "" }, Error), 0)
-	end
-	return verdict
+	stop_at(self, verdict)
+	return verdict, outcome
 end
 
 blame["fail-fast"] = "fail"
@@ -815,8 +830,11 @@ local function run_item(scenario, context)
 	local board
 	local t = setmetatable({
 		seed = context.seed, options = context.options, item_key = context.item.key, trials = {},
-		checks = 0, index = context.index or 0, work = context.work,
+		checks = 0, index = context.index or 0, work = context.work, known = context.known or {},
 	}, Trial)
+	for _, known in pairs(t.known) do
+		t.trials[known.verdict] = (t.trials[known.verdict] or 0) + 1
+	end
 	local function body()
 		board = board or new_board(t, context)
 		scenario.run(t, board, context.item)

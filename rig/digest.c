@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <nettle/sha2.h>
+#include <stdint.h>
 #include <unistd.h>
 
 int digest_file(const char *path, char hex[DIGEST_HEX_SIZE], struct err *e)
@@ -33,4 +34,31 @@ int digest_file(const char *path, char hex[DIGEST_HEX_SIZE], struct err *e)
 	}
 	hex[2 * sizeof(digest)] = '\0';
 	return 0;
+}
+
+json_t *digest_images(const json_t *images)
+{
+	json_t *hashed = json_object(), *path;
+	const char *name;
+	struct err e;
+
+	json_object_foreach ((json_t *)(uintptr_t)images, name, path) {
+		char hex[DIGEST_HEX_SIZE];
+
+		json_object_set_new(hashed, name,
+			json_pack("{s:O, s:s?}", "path", path, "sha256",
+				digest_file(json_string_value(path), hex, &e) ? NULL : hex));
+	}
+	return hashed;
+}
+
+json_t *digest_releases(const json_t *manifest)
+{
+	json_t *copy = json_deep_copy(manifest), *release;
+	size_t i;
+
+	json_array_foreach (json_object_get(copy, "releases"), i, release)
+		json_object_set_new(
+			release, "images", digest_images(json_object_get(release, "images")));
+	return copy ? copy : json_null();
 }

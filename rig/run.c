@@ -22,9 +22,6 @@
 #define OPEN_MS 120000 /* the keeper owns the deadlines of opening */
 #define END_MS 30000
 
-static const char *const total_names[] = {
-	"items", "pass", "fail", "error", "inconclusive", "skipped", "trials", "cuts"};
-
 /* --- ending -------------------------------------------------------------------------------------
  */
 
@@ -92,9 +89,9 @@ static void run_finish(struct run *run)
 
 		status = exit_status(run, verdict);
 		if (run_record(run, "end", NULL, NULL,
-			    json_pack("{s:s, s:s, s:s*, s:O}", "verdict", verdict, "reason",
+			    json_pack("{s:s, s:s, s:s*, s:O, s:o*}", "verdict", verdict, "reason",
 				    run->reason, "text", run->text[0] ? run->text : NULL, "totals",
-				    run->totals),
+				    run->totals, "resumed", run->resumed ? json_true() : NULL),
 			    true, &e))
 			status = 3;
 		journal_destroy(run->journal);
@@ -104,6 +101,8 @@ static void run_finish(struct run *run)
 		if (run->failure.code == ERR_IO)
 			status = 3;
 	}
+	journal_destroy(run->taken);
+	run->taken = NULL;
 	if (dir && snprintf(work, sizeof(work), "%s/work", dir) < (int)sizeof(work))
 		nftw(work, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	if (run->call) {
@@ -230,12 +229,12 @@ void run_fail(struct run *run, const struct err *e)
 
 static void run_begin(struct run *run)
 {
-	char path[PATH_MAX];
-	struct err e;
+	char *path = run->taken ? NULL : run_journal_path(run);
+	struct err e = {.code = ERR_NOMEM, .msg = "out of memory"};
 
-	snprintf(path, sizeof(path), "%s/%s",
-		json_string_value(json_object_get(run->job, "run_dir")), JOURNAL_FILE);
-	run->journal = journal_create(path, &e);
+	run->journal = path ? journal_create(path, &e) : run->taken;
+	run->taken = NULL;
+	free(path);
 	if (!run->journal) {
 		run_fail(run, &e);
 		return;
@@ -256,6 +255,12 @@ static void run_begin(struct run *run)
 	}
 	if (run->failure.code) {
 		run_end(run, "error", "%s", run->failure.msg);
+		return;
+	}
+	/* it ended between the item that failed and its own end */
+	if (json_is_true(run_option(run, "fail_fast")) &&
+		json_integer_value(json_object_get(run->totals, "fail"))) {
+		run_end(run, "fail-fast", "stopped at the first failure");
 		return;
 	}
 	for (size_t i = 0; i < run->station_count && !run->ending; i++)
@@ -416,7 +421,7 @@ static int make_stations(struct run *run, struct err *e)
 		st->run = run;
 		st->conf = json_array_get(boards, i);
 		st->name = json_string_value(json_object_get(st->conf, "name"));
-		st->items = json_array_get(run->items.boards, i);
+		st->items = run_items_left(run, json_array_get(run->items.boards, i));
 		uv_idle_init(run->loop, &st->later);
 		st->later.data = st;
 		snprintf(path, sizeof(path), "%s/work", dir);
@@ -459,6 +464,11 @@ static int start(struct run *run, struct err *e)
 	json_object_set_new(run->totals, "items", json_integer((json_int_t)run->items.total));
 	if (json_is_true(json_object_get(job, "plan_only")))
 		return 0;
+	if (json_is_true(json_object_get(job, "resume"))) {
+		code = run_take_up(run, e);
+		if (code)
+			return code;
+	}
 	return make_stations(run, e);
 }
 
@@ -497,9 +507,8 @@ struct run *run_create(uv_loop_t *loop, void (*ended)(void *arg, int exit_status
 	run->ended = ended;
 	run->arg = arg;
 	run->reason = "finished";
-	run->totals = json_object();
-	for (size_t i = 0; i < sizeof(total_names) / sizeof(*total_names); i++)
-		json_object_set_new(run->totals, total_names[i], json_integer(0));
+	run->totals = known_totals(NULL);
+	known_init(&run->known);
 	return run;
 }
 
@@ -513,6 +522,7 @@ static void free_closed(uv_handle_t *handle)
 	json_decref(st->holds);
 	json_decref(st->trial);
 	json_decref(st->gdb);
+	json_decref(st->items);
 	free(st->work);
 	if (--run->closing)
 		return;
@@ -532,6 +542,7 @@ void run_destroy(struct run *run)
 		items_finish(&run->items);
 	json_decref(run->job);
 	json_decref(run->totals);
+	known_finish(&run->known);
 	run->closing = run->station_count;
 	if (run->station_count == 0) {
 		free(run->stations);

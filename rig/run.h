@@ -23,13 +23,16 @@ struct run *run_create(uv_loop_t *loop, void (*ended)(void *arg, int exit_status
 
 /*
  * Starts the job and answers call: {"run_dir"} once boards are leased and the journal has begun, or
- * an error, after which ended follows. job (borrowed):
+ * an error, after which ended follows. "resume": the run in run_dir is taken up again: items that
+ * ended with a verdict are not run again, nor are the trials with one of those that did not; all
+ * else of the job must be what it was. ERR_PROTOCOL when its journal is damaged, ERR_USAGE when
+ * somebody writes it, or the plan is another one now. job (borrowed):
  *
- *   {"run_id", "run_dir": exists, "rig": version, "command": text, "scenario": path, "data_dir",
- *    "bench": {"name", "file"}, "boards": [board objects], "manifest": {…} or null,
+ *   {"run_id", "run_dir": exists, "resume": bool, "rig": version, "command": text,
+ *    "scenario": path, "data_dir", "bench": {"name", "file"}, "boards": [board objects],
+ *    "manifest": {…} or null,
  *    "options": {"only": […], "cuts": n or "all", "cut": […], "seed": n, "fail_fast": bool,
- *    "hold_on_fail": bool, "hold_ms": n, "tap": 13|14},
- *    "plan_only": bool: answers {"scenario", "plan"} and leases nothing}
+ *    "hold_on_fail": bool, "hold_ms": n, "tap": 13|14}, "plan_only": bool: answers {"scenario", "plan"} and leases nothing}
  */
 void run_start(struct run *run, json_t *job, struct rpc_call *call);
 

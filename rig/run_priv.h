@@ -8,6 +8,7 @@
 
 #include "err.h"
 #include "items.h"
+#include "known.h"
 #include "run.h"
 
 #include <stdbool.h>
@@ -33,7 +34,7 @@ struct station {
 	json_t *caps;
 	json_t *tool;
 	char *work;
-	json_t *items; /* borrowed */
+	json_t *items;
 	size_t next;
 	json_t *item; /* the one under way; borrowed */
 	struct task *task;
@@ -64,6 +65,9 @@ struct run {
 	struct host *host;
 	struct items items;
 	struct journal *journal;
+	struct journal *taken; /* of a run that is taken up again, until it goes on */
+	bool resumed;
+	struct known known; /* from before that */
 	struct station *stations;
 	size_t station_count, opening, closing;
 	struct station *holding; /* is being held, which is not over; NULL: none */
@@ -90,8 +94,18 @@ void run_count(struct run *run, const char *name);
 int run_record(struct run *run, const char *kind, const char *board, const char *trial,
 	json_t *fields, bool sync, struct err *e);
 
-/* The first two records: the run and its plan. */
+/* The first two records: the run and its plan; of a run that is taken up again: "resume". */
 int run_record_start(struct run *run, struct err *e);
+
+/* The journal of the run in the job's folder: the caller's to free; NULL: out of memory. */
+char *run_journal_path(const struct run *run);
+
+/* Takes the journal of the run that the job wants to be taken up again, and reads what is known.
+ * After items_init(). */
+int run_take_up(struct run *run, struct err *e);
+
+/* Those of a board's items that are still to be run; a new array. */
+json_t *run_items_left(const struct run *run, json_t *items);
 
 /* What the bench failed with; "board B: probe (openocd): …" names the device. */
 void station_record_bench_error(struct station *st, const struct err *why);

@@ -4,6 +4,7 @@
 #include "journal.h"
 #include "lua_host.h"
 #include "rpc.h"
+#include "run_resume.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -80,61 +81,58 @@ void run_unfollow(struct run *run, struct rpc *rpc)
 			run->followers[i] = run->followers[--run->follower_count];
 }
 
-static json_t *release_hashes(const json_t *manifest)
+/* {name: version} of the tools that the boards' devices work with; a new object. */
+static json_t *tools_of(const struct run *run)
 {
-	json_t *copy = json_deep_copy(manifest), *release, *path;
-	const char *name;
-	size_t i;
-	struct err e;
+	json_t *tools = json_object();
 
-	json_array_foreach (json_object_get(copy, "releases"), i, release) {
-		json_t *images = json_object_get(release, "images"), *hashed = json_object();
+	for (size_t i = 0; i < run->station_count; i++) {
+		const json_t *tool = run->stations[i].tool;
+		const char *name = json_string_value(json_object_get(tool, "tool"));
 
-		json_object_foreach (images, name, path) {
-			char hex[DIGEST_HEX_SIZE];
-
-			json_object_set_new(hashed, name,
-				json_pack("{s:O, s:s?}", "path", path, "sha256",
-					digest_file(json_string_value(path), hex, &e) ? NULL
-										      : hex));
-		}
-		json_object_set_new(release, "images", hashed);
+		if (name)
+			json_object_set(tools, name, json_object_get(tool, "version"));
 	}
-	return copy ? copy : json_null();
+	return tools;
+}
+
+static int record_run(struct run *run, struct err *e)
+{
+	const json_t *job = run->job;
+	const char *path = json_string_value(json_object_get(job, "scenario"));
+	json_t *boards = json_array();
+	char hex[DIGEST_HEX_SIZE];
+	int code = digest_file(path, hex, e);
+
+	for (size_t i = 0; i < run->station_count; i++)
+		json_array_append_new(boards, run_board(run->stations[i].conf));
+	if (code) {
+		json_decref(boards);
+		return code;
+	}
+	return run_record(run, "run", NULL, NULL,
+		json_pack("{s:i, s:O, s:O, s:O, s:o, s:o, s:{s:O, s:s, s:O*, s:s}, s:O, s:O, s:o}",
+			"journal", JOURNAL_VERSION, "rig", json_object_get(job, "rig"), "run",
+			json_object_get(job, "run_id"), "bench", json_object_get(job, "bench"),
+			"boards", boards, "releases",
+			digest_releases(json_object_get(job, "manifest")), "scenario", "name",
+			json_object_get(host_scenario(run->host), "name"), "path", path,
+			"given_path", json_object_get(job, "scenario_as_given"), "sha256", hex,
+			"seed", run_option(run, "seed"), "options", json_object_get(job, "options"),
+			"tools", tools_of(run)),
+		false, e);
 }
 
 int run_record_start(struct run *run, struct err *e)
 {
-	const char *path = json_string_value(json_object_get(run->job, "scenario"));
-	json_t *boards = json_array(), *tools = json_object();
-	char hex[DIGEST_HEX_SIZE];
-	int code = digest_file(path, hex, e);
+	int code;
 
-	for (size_t i = 0; i < run->station_count; i++) {
-		struct station *st = &run->stations[i];
-		const char *tool = json_string_value(json_object_get(st->tool, "tool"));
-
-		json_array_append_new(boards, json_pack("{s:s, s:O, s:O}", "name", st->name, "type",
-						      json_object_get(st->conf, "type"), "devices",
-						      json_object_get(st->conf, "devices")));
-		if (tool)
-			json_object_set(tools, tool, json_object_get(st->tool, "version"));
-	}
-	if (code) {
-		json_decref(boards);
-		json_decref(tools);
-		return code;
-	}
-	code = run_record(run, "run", NULL, NULL,
-		json_pack("{s:i, s:O, s:O, s:O, s:o, s:o, s:{s:O, s:s, s:s}, s:O, s:O, s:o}",
-			"journal", JOURNAL_VERSION, "rig", json_object_get(run->job, "rig"), "run",
-			json_object_get(run->job, "run_id"), "bench",
-			json_object_get(run->job, "bench"), "boards", boards, "releases",
-			release_hashes(json_object_get(run->job, "manifest")), "scenario", "name",
-			json_object_get(host_scenario(run->host), "name"), "path", path, "sha256",
-			hex, "seed", run_option(run, "seed"), "options",
-			json_object_get(run->job, "options"), "tools", tools),
-		false, e);
+	if (run->resumed)
+		return run_record(run, "resume", NULL, NULL,
+			json_pack("{s:I, s:O, s:o}", "after", (json_int_t)journal_seq(run->journal),
+				"rig", json_object_get(run->job, "rig"), "tools", tools_of(run)),
+			true, e);
+	code = record_run(run, e);
 	if (code == 0)
 		code = run_record(run, "plan", NULL, NULL, json_incref(run->items.plan), false, e);
 	return code;

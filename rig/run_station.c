@@ -148,7 +148,6 @@ static int hook_record(
 			json_object_set_new(fields, "replay",
 				run_replay(run->job, st->name, st->item,
 					json_string_value(json_object_get(fields, "cut"))));
-		json_object_del(fields, "cut");
 	}
 	code = run_record(run, kind, st->name, trial, fields, verdict, e);
 	if (verdict) {
@@ -253,11 +252,12 @@ static json_t *item_context(struct station *st)
 	struct run *run = st->run;
 	const char *key = json_string_value(json_object_get(st->item, "key"));
 
-	return json_pack("{s:O, s:O, s:O, s:O, s:I, s:O, s:s, s:O*, s:O*}", "board", st->conf,
+	return json_pack("{s:O, s:O, s:O, s:O, s:I, s:O, s:s, s:O*, s:O*, s:o*}", "board", st->conf,
 		"caps", st->caps, "item", st->item, "options", json_object_get(run->job, "options"),
 		"seed", (json_int_t)item_seed(json_integer_value(run_option(run, "seed")), key),
 		"index", json_object_get(st->item, "index"), "work", st->work, "holds", st->holds,
-		"releases", json_object_get(json_object_get(run->job, "manifest"), "releases"));
+		"releases", json_object_get(json_object_get(run->job, "manifest"), "releases"),
+		"known", known_trials(&run->known, key));
 }
 
 static bool all_done(const struct run *run)
@@ -273,7 +273,7 @@ static bool all_done(const struct run *run)
 static void station_next(struct station *st)
 {
 	struct run *run = st->run;
-	json_t *context;
+	json_t *context, *key;
 	struct err e;
 
 	if (run->ending)
@@ -296,8 +296,12 @@ static void station_next(struct station *st)
 	st->item = json_array_get(st->items, st->next++);
 	st->passed_over.code = ERR_NONE;
 	st->failed = false;
+	key = json_object_get(st->item, "key");
 	if (run_record(run, "item-start", st->name, NULL,
-		    json_pack("{s:O}", "item", json_object_get(st->item, "key")), false, &e))
+		    json_pack("{s:O, s:o*}", "item", key, "resumed",
+			    known_item_begun(&run->known, json_string_value(key)) ? json_true()
+										  : NULL),
+		    false, &e))
 		return;
 	context = item_context(st);
 	if (host_start(run->host, context, st, &e))

@@ -2,14 +2,18 @@
 -- up by itself as exactly the old or exactly the new release, with the user's data.
 local rig = require "rig"
 
--- One update without a cut: its operations are what the cuts are counted in, and it must pass.
-local function uncut(t, board, item, state)
-	local trace
+-- One update without a cut: its operations are what the cuts are counted in.
+local function traced(board, item, state)
 	board:restore(state)
 	board:power_on()
 	board:wait_ready()
 	board:update(item.to)
-	trace = board:trace("uncut.trace")
+	return board:trace("uncut.trace")
+end
+
+-- It must pass.
+local function uncut(t, board, item, state)
+	local trace = traced(board, item, state)
 	local seen = board:observe(t.seed)
 	seen.from, seen.to, seen.expect = item.from.version, item.to.version, item.expect
 	seen.update = { accepted = true }
@@ -53,6 +57,7 @@ return rig.scenario {
 		if whole ~= "pass" then
 			return -- nothing to count cuts in, and nothing that a cut could spoil
 		end
+		trace = trace or traced(board, item, state) -- in a run that was taken up again, its verdict is known
 
 		local chosen = t.options.cut or board:choose_cuts(trace, t.options.cuts ~= "all" and t.options.cuts or nil, t.index, t.seed)
 		for _, text in ipairs(chosen) do

@@ -125,13 +125,21 @@ static void load(struct bench *b, const char *body)
 		fail_msg("%s", e.msg);
 }
 
-/* Runs the item to its end, every wait answered at once. */
+/* Runs the item to its end, every wait answered at once. options and known are stolen. */
+static const char *run_with(struct bench *b, json_t *options, json_t *known);
+
 static const char *run(struct bench *b)
 {
+	return run_with(b, json_object(), NULL);
+}
+
+static const char *run_with(struct bench *b, json_t *options, json_t *known)
+{
 	json_t *context = json_pack(
-		"{s:{s:s, s:s, s:s, s:{s:i, s:i}, s:{}}, s:{}, s:{s:s}, s:{}, s:i, s:s}", "board",
-		"name", "b", "type", "t", "type_file", b->board, "flash", "base", 0, "size", 4096,
-		"regions", "caps", "item", "key", "once", "options", "seed", 1, "work", b->dir);
+		"{s:{s:s, s:s, s:s, s:{s:i, s:i}, s:{}}, s:{}, s:{s:s}, s:o, s:i, s:s, s:o*}",
+		"board", "name", "b", "type", "t", "type_file", b->board, "flash", "base", 0,
+		"size", 4096, "regions", "caps", "item", "key", "once", "options", options, "seed",
+		1, "work", b->dir, "known", known);
 	struct err e;
 
 	assert_non_null(context);
@@ -389,6 +397,70 @@ static void a_bench_that_does_not_answer_is_why_nothing_came(void **state)
 	assert_string_equal(error_text(b, "code"), "bench");
 }
 
+static void a_trial_gives_its_verdict_and_what_its_function_returned(void **state)
+{
+	struct bench *b = *state;
+	const json_t *verdict;
+
+	load(b, "local v, o = t:trial('a', function() return { runs = 'old', n = 3 } end, '57', 'edge')\n"
+		"t:is(v, 'pass', 'verdict') t:is(o.runs, 'old', 'runs') t:is(o.n, 3, 'n')\n"
+		"v, o = t:trial('b', function() return 'no table' end)\n"
+		"t:is(v, 'pass', 'verdict') t:is(o, nil, 'no outcome')");
+	assert_string_equal(run(b), "pass");
+	verdict = json_object_get(json_array_get(b->records, 1), "fields");
+	assert_string_equal(
+		json_string_value(json_object_get(
+			json_object_get(json_array_get(b->records, 0), "fields"), "why")),
+		"edge");
+	assert_string_equal(json_string_value(json_object_get(verdict, "cut")), "57");
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(verdict, "outcome"), "runs")),
+		"old");
+	assert_null(json_object_get(last_record(b, "verdict"), "outcome"));
+}
+
+static void what_the_second_attempt_of_a_trial_returns_is_ignored(void **state)
+{
+	struct bench *b = *state;
+
+	load(b, "local n = 0\n"
+		"local v, o = t:trial('a', function() n = n + 1 t:ok(false, 'no') return { n = n } end)\n"
+		"t:is(v, 'fail', 'verdict') t:is(o.n, 1, 'of the first')");
+	assert_string_equal(run(b), "fail");
+	assert_int_equal(json_integer_value(json_object_get(
+				 json_object_get(last_record(b, "verdict"), "outcome"), "n")),
+		1);
+	assert_true(json_is_true(json_object_get(last_record(b, "point"), "ok")));
+}
+
+static void a_known_trial_is_not_run_and_counts(void **state)
+{
+	struct bench *b = *state;
+
+	load(b, "local v, o = t:trial('a', function() error('run again') end)\n"
+		"t:is(v, 'fail', 'verdict') t:is(o.runs, 'old', 'outcome')\n"
+		"t:is(t:trial('b', function() end), 'pass', 'the next is run')");
+	assert_string_equal(run_with(b, json_object(),
+				    json_pack("{s:{s:s, s:{s:s, s:n}}}", "a", "verdict", "fail",
+					    "outcome", "runs", "old", "recovery")),
+		"fail");
+	assert_string_equal(
+		json_string_value(json_object_get(last_record(b, "trial-start"), "key")), "b");
+	assert_true(json_is_true(json_object_get(last_record(b, "point"), "ok")));
+}
+
+static void a_known_failure_ends_the_item_with_fail_fast(void **state)
+{
+	struct bench *b = *state;
+
+	load(b, "t:trial('a', function() end) t:trial('b', function() end)");
+	assert_string_equal(run_with(b, json_pack("{s:b}", "fail_fast", 1),
+				    json_pack("{s:{s:s}}", "a", "verdict", "fail")),
+		"fail");
+	assert_null(last_record(b, "trial-start"));
+	assert_null(last_record(b, "again"));
+}
+
 static void a_point_that_failed_outside_a_trial_is_not_forgiven_by_a_trial_that_passes(void **state)
 {
 	struct bench *b = *state;
@@ -545,6 +617,10 @@ int main(void)
 		T(a_failed_trial_is_run_again_and_called_deterministic),
 		T(a_failure_that_does_not_come_again_is_flaky_and_still_fails),
 		T(a_bench_that_does_not_answer_is_why_nothing_came),
+		T(a_trial_gives_its_verdict_and_what_its_function_returned),
+		T(what_the_second_attempt_of_a_trial_returns_is_ignored),
+		T(a_known_trial_is_not_run_and_counts),
+		T(a_known_failure_ends_the_item_with_fail_fast),
 		T(a_point_that_failed_outside_a_trial_is_not_forgiven_by_a_trial_that_passes),
 		T(an_item_that_fails_before_its_trials_does_not_run_them_the_second_time),
 		T(a_bench_that_fails_in_the_second_attempt_ends_the_item),
