@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include "cli_resume.h"
 #include "config.h"
 #include "cuts.h"
 #include "flash_files.h"
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define START_MS 120000
+#define DYING_MS 60000 /* by then the keepers of a run that was killed have ended */
 
 #ifndef RIG_VERSION
 #define RIG_VERSION "0.1.0"
@@ -40,7 +42,9 @@ const char cli_run_options[] =
 	"  --tap 13|14      version line of the TAP documents (default 13)\n"
 	"  --wait TIME      wait that long for busy boards: 90s, 10m, 2h\n"
 	"  --keep N         afterwards remove the oldest ended runs, but N\n"
-	"  --quiet          no progress\n\n"
+	"  --quiet          no progress\n"
+	"  --resume RUN     go on with a run that was cut short: an id, its beginning or end, or\n"
+	"                   last. Scenario, boards and what is run are those it was begun with.\n\n"
 	"Exit status: 0 passed, 1 a test failed, 2 usage or configuration, 3 the bench failed,\n"
 	"4 busy, 5 inconclusive, 130 interrupted.\n";
 
@@ -53,12 +57,14 @@ struct run_command {
 	bool quiet;
 
 	json_t *manifest;
+	struct resume resume; /* with id: this run is taken up again */
+	const char *resume_name;
 	char *id, *dir;
 	struct rpc *worker;
 	struct spawned *child;
 	struct report *tap;
 	struct progress *progress;
-	json_int_t last_seq;
+	json_int_t first_seq, last_seq; /* first: of this stretch of a run taken up again */
 	bool started, failed_to_start, closed, worker_gone;
 	int exit_status; /* as the worker said; negative: it said nothing */
 	int interrupts;
@@ -81,6 +87,7 @@ enum {
 	OPT_KEEP,
 	OPT_QUIET,
 	OPT_JSON,
+	OPT_RESUME,
 };
 
 static const struct option long_options[] = {
@@ -97,6 +104,7 @@ static const struct option long_options[] = {
 	{"local", no_argument, NULL, 'l'},
 	{"quiet", no_argument, NULL, OPT_QUIET},
 	{"json", no_argument, NULL, OPT_JSON},
+	{"resume", required_argument, NULL, OPT_RESUME},
 	{NULL, 0, NULL, 0},
 };
 
@@ -198,11 +206,32 @@ static int take_option(struct run_command *rc, int opt, const char *arg)
 	case OPT_JSON:
 		rc->json = true;
 		return 0;
+	case OPT_RESUME:
+		rc->resume_name = arg;
+		return 0;
 	case 'l': /* there is no daemon to go round yet: every run is local */
 		return 0;
 	default:
 		return EXIT_USAGE;
 	}
+}
+
+/* A run that is taken up again is the run it was. Returns as parse(). */
+static int check_resume(struct run_command *rc)
+{
+	const char *option = json_array_size(rc->boards)
+				     ? "board"
+				     : json_object_iter_key(json_object_iter(rc->options));
+	char name[32];
+
+	if (!option)
+		return -1;
+	snprintf(name, sizeof(name), "%s", option);
+	for (char *c = name; *c; c++)
+		if (*c == '_')
+			*c = '-';
+	return cli_usage(
+		rc->name, "--%s with --resume: a run goes on with what it was begun with", name);
 }
 
 /* Returns -1 to go on, else the exit status. */
@@ -212,16 +241,20 @@ static int parse(struct run_command *rc, int argc, char **argv)
 
 	rc->name = argv[0];
 	rc->boards = json_array();
-	rc->options = json_pack("{s:i, s:i, s:i}", "cuts", RUN_DEFAULT_CUTS, "seed", 1, "tap", 13);
+	rc->options = json_object();
 	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		status = take_option(rc, opt, optarg);
 		if (status)
 			return status;
 	}
+	rc->scenario = argv[optind];
+	if (rc->resume_name && optind + 1 >= argc)
+		return check_resume(rc);
 	if (optind + 1 != argc)
 		return cli_usage(
 			rc->name, "expected one scenario, such as scenarios/upgrade_matrix.lua");
-	rc->scenario = argv[optind];
+	json_object_update_missing_new(rc->options,
+		json_pack("{s:i, s:i, s:i}", "cuts", RUN_DEFAULT_CUTS, "seed", 1, "tap", 13));
 	return -1;
 }
 
@@ -325,11 +358,30 @@ static int make_job(struct run_command *rc, bool plan_only, json_t **job, struct
 			rc->manifest, "plan_only", plan_only);
 	if (code == 0 && !*job)
 		code = err_set(e, ERR_NOMEM, "out of memory");
+	if (code == 0 && rc->resume.id)
+		code = resume_job(&rc->resume, *job, e);
 	json_decref(boards);
 	free(scenario);
 	free(config_dir);
 	free(data);
 	return code;
+}
+
+/* With --resume: scenario, boards and options are those of the run. */
+static int take_up(struct run_command *rc, struct err *e)
+{
+	int code = rc->resume_name ? resume_find(rc->cli, rc->resume_name, &rc->resume, e) : 0;
+
+	if (code || !rc->resume_name)
+		return code;
+	if (!rc->scenario)
+		rc->scenario = resume_scenario(&rc->resume);
+	json_decref(rc->boards);
+	json_decref(rc->options);
+	rc->boards = resume_boards(&rc->resume);
+	rc->options = resume_options(&rc->resume);
+	return rc->scenario ? 0
+			    : err_set(e, ERR_USAGE, "run %s: its scenario is not known", rc->id);
 }
 
 /* --- following the worker -----------------------------------------------------------------------
@@ -348,18 +400,46 @@ static void tap_broke(struct run_command *rc, const struct err *e)
 				"standard output was closed"));
 }
 
+static void tell_record(struct run_command *rc, json_t *record, bool past)
+{
+	struct err e;
+
+	rc->last_seq = json_integer_value(json_object_get(record, "seq"));
+	if (rc->tap && rc->tap->format->record(rc->tap, record, &e))
+		tap_broke(rc, &e);
+	if (rc->progress && past)
+		progress_past(rc->progress, record);
+	else if (rc->progress)
+		progress_record(rc->progress, record);
+}
+
+/* What the journal holds from before the run was taken up again. */
+static int read_past(void *arg, json_t *record, struct err *e)
+{
+	struct run_command *rc = arg;
+
+	(void)e;
+	if (json_integer_value(json_object_get(record, "seq")) >= rc->first_seq)
+		return 1;
+	tell_record(rc, record, true);
+	return 0;
+}
+
 static void take_record(struct run_command *rc, json_t *record)
 {
 	json_int_t seq = json_integer_value(json_object_get(record, "seq"));
+	char *journal;
 	struct err e;
 
-	if (seq != rc->last_seq + 1)
-		return; /* told already */
-	rc->last_seq = seq;
-	if (rc->tap && rc->tap->format->record(rc->tap, record, &e))
-		tap_broke(rc, &e);
-	if (rc->progress)
-		progress_record(rc->progress, record);
+	if (rc->resume.id && rc->last_seq == 0 && seq > 1) {
+		journal = runs_path(cli_state_dir(rc->cli), rc->id, JOURNAL_FILE);
+		rc->first_seq = seq;
+		if (journal)
+			journal_read(journal, 1, read_past, rc, NULL, &e);
+		free(journal);
+	}
+	if (seq == rc->last_seq + 1) /* else told already */
+		tell_record(rc, record, false);
 }
 
 static void worker_said(void *arg, struct rpc_call *call, const char *method, json_t *params)
@@ -473,9 +553,24 @@ static int conclude(struct run_command *rc)
 	if (rc->exit_status >= 0)
 		return rc->exit_status;
 	report_write_all(rc->dir, (int)json_integer_value(json_object_get(rc->options, "tap")), &e);
-	fprintf(stderr, "rig: the worker of run %s died; its boards make themselves safe\n",
-		rc->id);
+	fprintf(stderr,
+		"rig: the worker of run %s died; its boards make themselves safe; "
+		"`rig run --resume %s` goes on with it\n",
+		rc->id, rc->id);
 	return rc->interrupts ? EXIT_INTERRUPTED : EXIT_BENCH;
+}
+
+static int make_folder(struct run_command *rc, struct err *e)
+{
+	if (rc->resume.id) {
+		rc->id = rc->resume.id;
+		rc->dir = rc->resume.dir;
+		return 0;
+	}
+	if (runs_create(cli_state_dir(rc->cli), rc->scenario, &rc->id, e))
+		return err_prefix(e, "state_dir");
+	rc->dir = runs_path(cli_state_dir(rc->cli), rc->id, NULL);
+	return rc->dir ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }
 
 /* One attempt. ERR_BUSY leaves nothing behind. */
@@ -484,20 +579,20 @@ static int attempt(struct run_command *rc, json_t *job, struct err *e)
 	struct report_options how = {.out = stdout,
 		.tap_version = (int)json_integer_value(json_object_get(rc->options, "tap"))};
 	const struct report_format *tap = report_find("tap");
-	int code = runs_create(cli_state_dir(rc->cli), rc->scenario, &rc->id, e);
+	int code = make_folder(rc, e);
 
-	if (code) {
-		err_prefix(e, "state_dir");
+	if (code)
 		return code;
-	}
-	rc->dir = runs_path(cli_state_dir(rc->cli), rc->id, NULL);
 	json_object_set_new(job, "run_id", json_string(rc->id));
 	json_object_set_new(job, "run_dir", json_string(rc->dir));
 	code = start_worker(rc, e);
 	if (code)
 		return code;
-	rc->tap = tap->create(&how);
-	rc->progress = rc->quiet ? NULL : progress_create(stderr, isatty(STDERR_FILENO), 0);
+	/* an attempt before told them nothing */
+	if (!rc->tap)
+		rc->tap = tap->create(&how);
+	if (!rc->progress && !rc->quiet)
+		rc->progress = progress_create(stderr, isatty(STDERR_FILENO), 0);
 	rpc_request(rc->worker, "run", json_pack("{s:O}", "job", job), START_MS, run_answered, rc);
 	while (!rc->closed)
 		uv_run(&rc->cli->loop, UV_RUN_ONCE);
@@ -508,8 +603,13 @@ static int attempt(struct run_command *rc, json_t *job, struct err *e)
 	if (!rc->failed_to_start || rc->last_seq > 0)
 		return 0;
 	*e = rc->error;
+	if (rc->resume.id)
+		return -(int)e->code;
 	if (runs_remove(cli_state_dir(rc->cli), rc->id, &rc->error))
 		fprintf(stderr, "rig: %s\n", rc->error.msg);
+	free(rc->id);
+	free(rc->dir);
+	rc->id = rc->dir = NULL;
 	return -(int)e->code;
 }
 
@@ -595,11 +695,14 @@ int cli_run(struct cli *cli, int argc, char **argv)
 		return status;
 	if (rc.json)
 		return cli_usage(rc.name, "--json is for rig plan; `rig runs --json` lists runs");
-	if (cli_load(cli, &e) || make_job(&rc, false, &job, &e))
+	if (cli_load(cli, &e) || take_up(&rc, &e) || make_job(&rc, false, &job, &e))
 		return cli_fail(&e);
 	watch_signals(&rc);
 	waits = rc.wait_ms > 0;
-	while ((code = attempt(&rc, job, &e)) == -ERR_BUSY && rc.wait_ms > 0 && !rc.interrupts) {
+	if (rc.resume.id && !waits)
+		rc.wait_ms = DYING_MS;
+	while ((code = attempt(&rc, job, &e)) == -ERR_BUSY && rc.wait_ms > 0 && !rc.interrupts &&
+		(waits || resume_comes_free(cli, &rc.resume, job))) {
 		rc.wait_ms -= wait_for_board(&rc, json_object_get(job, "boards"), rc.wait_ms);
 		rc.closed = rc.failed_to_start = false;
 		rc.exit_status = -1;
@@ -681,6 +784,8 @@ int cli_plan(struct cli *cli, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	if (rc.resume_name)
+		return cli_usage(rc.name, "--resume is for rig run");
 	if (cli_load(cli, &e) || make_job(&rc, true, &job, &e) || start_worker(&rc, &e))
 		return cli_fail(&e);
 	rpc_request(rc.worker, "run", json_pack("{s:O}", "job", job), START_MS, plan_answered, &rc);
