@@ -207,6 +207,6 @@ install: all ## install below PREFIX (DESTDIR is put before it)
 	install -d $(LIBDIR) $(DESTDIR)$(PREFIX)/bin $(SHAREDIR)/rig $(SHAREDIR)/boards $(SHAREDIR)/scenarios
 	install -m 755 $(PROGRAMS) $(LIBDIR)
 	ln -sf ../lib/rig/rig $(DESTDIR)$(PREFIX)/bin/rig
-	install -m 644 rig/board.lua $(SHAREDIR)/rig
+	install -m 644 $(wildcard rig/*.lua) $(SHAREDIR)/rig
 	install -m 644 $(wildcard boards/*) $(SHAREDIR)/boards
 	install -m 644 $(wildcard scenarios/*.lua) $(SHAREDIR)/scenarios

@@ -75,7 +75,7 @@ static json_t *point_diag(const struct tap_item *it, json_t *record)
 static json_t *trial_diag(const struct tap_item *it, json_t *record)
 {
 	static const char *const first[] = {"verdict", "again", "reason", NULL};
-	static const char *const last[] = {"console", "replay", NULL};
+	static const char *const last[] = {"console", "evidence", "replay", NULL};
 	json_t *diag = json_object();
 	json_t *findings = json_object_get(record, "findings");
 

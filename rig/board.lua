@@ -66,7 +66,9 @@ end
 
 -- --- scenarios ----------------------------------------------------------------------------------
 
-local scenario_keys = { about = true, kinds = true, name = true, needs = true, order = true, over = true, run = true }
+local scenario_keys = {
+	about = true, cuts = true, kinds = true, name = true, needs = true, order = true, over = true, run = true,
+}
 local overs = { transitions = true, releases = true, boards = true, once = true }
 
 local function names_of(key, list)
@@ -82,7 +84,7 @@ function rig.scenario(s)
 	end
 	for key in pairs(s) do
 		if not scenario_keys[key] then
-			error(("rig.scenario: unknown key '%s'; known are about, kinds, name, needs, order, over, run"):format(tostring(key)), 2)
+			error(("rig.scenario: unknown key '%s'; known are about, cuts, kinds, name, needs, order, over, run"):format(tostring(key)), 2)
 		end
 	end
 	for _, key in ipairs { "kinds", "needs" } do
@@ -107,8 +109,13 @@ function rig.scenario(s)
 	if type(s.run) ~= "function" then
 		error("rig.scenario: run: expected a function (t, board, item)", 2)
 	end
+	if s.cuts ~= nil and type(s.cuts) ~= "boolean" then
+		error("rig.scenario: cuts: expected true where power is cut along the trace of an update", 2)
+	end
 	return {
-		declared = { name = s.name, over = s.over, needs = s.needs, about = s.about, kinds = s.kinds, order = s.order },
+		declared = {
+			name = s.name, over = s.over, needs = s.needs, about = s.about, kinds = s.kinds, order = s.order, cuts = s.cuts,
+		},
 		run = s.run,
 	}
 end
@@ -125,6 +132,21 @@ end
 -- The cuts of one trial, as written in --cut: { { op, tear, seed, text }, … }.
 function rig.parse_cuts(text)
 	return tool("parse_cuts", text)
+end
+
+-- Calls f. True and what it returned; false and why when the DUT did wrong. What the bench did wrong is raised.
+function rig.try(f, ...)
+	local function finish(ok, ...)
+		if ok then
+			return true, ...
+		end
+		local e = ...
+		if verdict_of(e) ~= "fail" then
+			error(e, 0)
+		end
+		return false, e.message
+	end
+	return finish(pcall(f, ...))
 end
 
 -- --- devices ------------------------------------------------------------------------------------
@@ -291,7 +313,7 @@ local function new_board(t, context)
 		boot = conf.boot or {},
 		releases = context.releases,
 		work = context.work,
-		powered = false,
+		run_dir = context.run_dir,
 	}, Board)
 	board.can_do = {}
 	for _, name in ipairs(conf.can or {}) do
@@ -508,10 +530,11 @@ function Board:observe_user_data(seed)
 	return { ok = ok, seen = detail }
 end
 
--- What the judge needs to know of a board after an update or a cut: two boots without a probe, what the
--- firmware reports, the user's data, and then flash read back. Leaves power off.
-function Board:observe(seed)
-	local seen = { boots = { self:observe_boot() } }
+-- What the judge needs to know of a board after an update or a cut, added to what is given: two boots without a
+-- probe, what the firmware reports, the user's data, and then flash read back. Leaves power off.
+function Board:observe(seed, given)
+	local seen = given or {}
+	seen.boots = { self:observe_boot() }
 	if seen.boots[1].ready then
 		seen.user_data = self:observe_user_data(seed)
 		seen.status = { slots = self:status() }
@@ -524,118 +547,25 @@ function Board:observe(seed)
 	if seen.reboot then
 		seen.reboot.primary = seen.primary
 	end
+	for _, slot in ipairs(seen.status and seen.status.slots or {}) do
+		if slot.active and slot.confirmed == false and self.regions.secondary then
+			seen.fallback = self:identify("secondary")
+		end
+	end
 	seen.limits = { ready_within_ms = ms(self.boot.ready_within or 30, "boot.ready_within"), max_resets = self.boot.max_resets or 3 }
 	return seen
 end
 
--- The flash as it is, to come back to; leaves power off.
-function Board:capture(name)
-	local state = { name = name, path = self:read_flash(name .. ".flash"), holds = self.holds }
-	if self:can("snapshot") then
-		wait("snapshot.save", { name = name })
-		state.snapshot = true
-	end
-	return state
-end
-
--- Brings a captured state back. The first time it is the probe that does it, on every board.
-function Board:restore(state)
-	self:power_off()
-	self.holds = nil
-	if state.snapshot and state.proven then
-		wait("snapshot.restore", { name = state.name })
-		prim.record("prepare", { how = "snapshot", release = state.holds })
-	else
-		local result
-		self:with_probe(function()
-			result = self.probe:program { segments = { { address = self.flash.base, path = state.path } } }
-		end)
-		prim.record("prepare", {
-			how = "probe", release = state.holds, pages_written = result.pages_written,
-			pages_kept = result.pages_kept,
-		})
-		state.proven = true
-	end
-	self.holds = state.holds
-end
-
--- Runs f with a cut armed. Returns true and the event when the power was cut, false when f ended before
--- the cut came. What f was doing when the power went ends in an error that stops here.
-function Board:cut_during(cut, f)
-	if cut.op ~= "end" then
-		wait("trigger.mark")
-		wait("cut.arm", { on = { op = cut.op, tear = cut.tear, seed = cut.seed } })
-	end
-	local ok, e = xpcall(f, caught)
-	if cut.op == "end" then
-		if not ok then
-			error(e, 0)
+-- The next release after this one that a device is to take and keep, or nil.
+function Board:later_release(release)
+	local next_one
+	for _, other in ipairs(self.releases) do
+		if not other.reverts and prim.version_less(release.version, other.version)
+			and not (next_one and prim.version_less(next_one.version, other.version)) then
+			next_one = other
 		end
-		return true, { op = "end", off = self:power_off() }
 	end
-	local result = wait("cut.disarm")
-	if result.fired then
-		self.holds = nil
-		return true, result.cut
-	end
-	if not ok then
-		error(e, 0)
-	end
-	return false
-end
-
--- A cut in the recovery from one before, counted from the power-on. No uncut recovery was traced that flash could be
--- compared with: where it fell is the board's own word, and what it landed on is left open.
-function Board:cut_recovery(cut)
-	local fired, event = self:cut_during(cut, function()
-		self:power_off()
-		self:power_on()
-		self:wait_ready()
-	end)
-	if fired then
-		local counted = event.op ~= "end" and event.op or nil
-		prim.record("cut", {
-			requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed, counted = counted,
-			again = self.t.again and true or nil, agreement = "unknown", latency_ns = event.latency_ns,
-			off = event.off,
-			what = ("in the recovery from the cut before; %s"):format(
-				counted and "the board says operation " .. counted or "when it was over"),
-		})
-	end
-	return fired
-end
-
--- The operations since the update was given, in a file.
-function Board:trace(name)
-	local path = self.work .. "/" .. name
-	local operations = self.trigger:trace(path)
-	prim.record("trace", { operations = operations })
-	return { path = path, operations = operations, ranges = tool("touched", path, self.flash.page) }
-end
-
--- N cuts (nil: all there are) spread over a trace; index turns the spread from one transition to the next.
--- Journals how many.
-function Board:choose_cuts(trace, n, index, seed)
-	local chosen = tool("choose_cuts", trace.path, n, index, seed, self.regions)
-	prim.record("chosen", { cuts = #chosen })
-	return chosen
-end
-
--- Where a cut landed, from the flash: state is what was there before, trace the uncut update, whose pages are read
--- back. Journals it.
-function Board:landing(state, trace, cut, event)
-	local parts = self:read_ranges("landed", trace.ranges)
-	local board = event.op ~= "end" and event or nil
-	local check = tool("landing", state.path, trace.path, parts, self.flash.base, cut.text,
-		board and { op = board.op, tear = board.tear, seed = board.seed } or nil)
-	prim.record("cut", {
-		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed,
-		landed = check.agreement == "agrees" and check.done + 1 or nil,
-		counted = board and board.op or nil, again = self.t.again and true or nil,
-		error = check.skew, what = check.text, agreement = check.agreement, latency_ns = event.latency_ns,
-		off = event.off,
-	})
-	return check
+	return next_one
 end
 
 -- --- what a scenario does with its findings ------------------------------------------------------
@@ -706,12 +636,30 @@ function Trial:judge(observations)
 			}
 		end
 	end
+	for _, finding in ipairs(self.findings) do
+		if finding.name == "commit-not-monotone" and self.commit then
+			-- a replay has to make the cut that this one contradicts, too
+			local runs = observations.boots[#observations.boots].version
+			self.witness = runs == observations.from and self.commit.new_cut or self.commit.old_cut
+		end
+	end
 	if verdict == "fail" then
 		self.failed = true
 	elseif verdict ~= "pass" then
 		self.verdict = self.verdict == "error" and "error" or verdict
 	end
 	return verdict, findings
+end
+
+-- Whether the judge would find a failure of the DUT in what was seen so far. Says nothing to anybody.
+function Trial.would_fail(_, observations)
+	local _, verdict = tool("judge", observations)
+	return verdict == "fail"
+end
+
+-- Whether the time that the run's budget has for this item is used up.
+function Trial:time_is_up()
+	return self.budget_ms ~= nil and prim.clock() - self.began_ms >= self.budget_ms
 end
 
 -- Runs f as one attempt; returns its verdict, the error it ended with (unless it came to its end), and what it returned.
@@ -794,14 +742,15 @@ function Trial:trial(key, f, cut, why)
 		return known.verdict, known.outcome
 	end
 	local failed, earlier, findings = self.failed, self.verdict, self.findings
-	self.key = key
+	self.key, self.witness, self.evidence = key, nil, nil
 	prim.record("trial-start", { key = key, why = why })
 	local verdict, e, outcome = attempt(self, f)
-	outcome = type(outcome) == "table" and outcome or nil
+	outcome = type(outcome) == "table" and outcome or self.outcome
 	local broken = verdict == "error" and as_error(self, e) or nil
 	local first = verdict == "inconclusive" and self.findings[1]
 	local record = {
 		verdict = verdict, findings = self.findings[1] and self.findings, cut = cut, outcome = outcome,
+		witness = self.witness, evidence = self.evidence,
 		reason = e and e.message or first and ("%s: %s"):format(first.text, first.seen) or nil,
 	}
 	if verdict == "fail" then
@@ -824,13 +773,16 @@ end
 blame["fail-fast"] = "fail"
 blame["reached"] = "pass"
 
+prim.include("cuts", prim, Board, Trial, { fail = fail, wait = wait, tool = tool, caught = caught })
+
 -- --- one item -----------------------------------------------------------------------------------
 
 local function run_item(scenario, context)
 	local board
 	local t = setmetatable({
-		seed = context.seed, options = context.options, item_key = context.item.key, trials = {},
-		checks = 0, index = context.index or 0, work = context.work, known = context.known or {},
+		seed = context.seed, options = context.options, item = context.item, item_key = context.item.key, trials = {},
+		checks = 0, index = context.index or 0, work = context.work,
+		at_end = {}, began_ms = prim.clock(), budget_ms = context.budget_ms, known = context.known or {},
 	}, Trial)
 	for _, known in pairs(t.known) do
 		t.trials[known.verdict] = (t.trials[known.verdict] or 0) + 1
@@ -841,6 +793,9 @@ local function run_item(scenario, context)
 	end
 	local verdict, e = attempt(t, body)
 	local again, broken
+	for _, f in ipairs(t.at_end) do
+		f()
+	end
 	if e and e.code == "fail-fast" then
 		e = nil
 	end

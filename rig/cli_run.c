@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include "cli_plan.h"
 #include "cli_resume.h"
 #include "config.h"
 #include "cuts.h"
@@ -33,9 +34,10 @@ const char cli_run_options[] =
 	"\n"
 	"  --board B        a board to run on; may be repeated; default: the first of rig.conf\n"
 	"  --only FROM:TO   only these transitions; FROM or TO may be *; may be repeated\n"
-	"  --cuts N|all     how many cuts to land in each transition (default 12)\n"
+	"  --cuts N|all     how many cuts to land in each transition (default 22)\n"
 	"  --cut CUT        exactly this cut: OP[:TEAR[:SEED]][,…] or end; may be repeated\n"
 	"  --seed N         what is drawn by chance follows from it (default 1)\n"
+	"  --budget TIME    end in that time, as 90s, 30m or 8h: each transition gets its share\n"
 	"  --fail-fast      stop at the first failure\n"
 	"  --hold-on-fail[=TIME]  stop at the first failure and leave that board on, leased for\n"
 	"                   TIME (default 8h), with a port for gdb; says how to reach it\n"
@@ -80,6 +82,7 @@ enum {
 	OPT_CUTS,
 	OPT_CUT,
 	OPT_SEED,
+	OPT_BUDGET,
 	OPT_FAIL_FAST,
 	OPT_HOLD_ON_FAIL,
 	OPT_TAP,
@@ -96,6 +99,7 @@ static const struct option long_options[] = {
 	{"cuts", required_argument, NULL, OPT_CUTS},
 	{"cut", required_argument, NULL, OPT_CUT},
 	{"seed", required_argument, NULL, OPT_SEED},
+	{"budget", required_argument, NULL, OPT_BUDGET},
 	{"fail-fast", no_argument, NULL, OPT_FAIL_FAST},
 	{"hold-on-fail", optional_argument, NULL, OPT_HOLD_ON_FAIL},
 	{"tap", required_argument, NULL, OPT_TAP},
@@ -178,6 +182,13 @@ static int take_option(struct run_command *rc, int opt, const char *arg)
 			return cli_usage(
 				rc->name, "--seed: expected 0 to 2147483647, got '%s'", arg);
 		json_object_set_new(rc->options, "seed", json_integer(n));
+		return 0;
+	case OPT_BUDGET:
+		n = cli_duration_ms(arg);
+		if (n <= 0)
+			return cli_usage(rc->name,
+				"--budget: expected a time as 90s, 30m or 8h, got '%s'", arg);
+		json_object_set_new(rc->options, "budget_ms", json_integer(n));
 		return 0;
 	case OPT_FAIL_FAST:
 		json_object_set_new(rc->options, "fail_fast", json_true());
@@ -724,36 +735,6 @@ int cli_run(struct cli *cli, int argc, char **argv)
 /* --- plan ---------------------------------------------------------------------------------------
  */
 
-static void print_plan(const json_t *answer)
-{
-	const json_t *plan = json_object_get(answer, "plan"), *trail, *key, *item;
-	const json_t *trails = json_object_get(plan, "trails");
-	size_t i, k;
-
-	printf("scenario   %s: %s\n",
-		json_string_value(json_object_get(json_object_get(answer, "scenario"), "name")),
-		json_string_value(json_object_get(json_object_get(answer, "scenario"), "about")));
-	printf("items      %lld\n", (long long)json_integer_value(json_object_get(plan, "total")));
-	json_array_foreach (json_object_get(plan, "items"), i, item) {
-		const char *expect = json_string_value(json_object_get(item, "expect"));
-		const char *why = json_string_value(json_object_get(item, "why"));
-
-		printf("  %-24s %s%s%s\n", json_string_value(json_object_get(item, "item")),
-			expect ? expect : "", why ? ": " : "", why ? why : "");
-	}
-	if (!trails)
-		return;
-	printf("flashes    %lld instead of %lld\n",
-		(long long)json_integer_value(json_object_get(plan, "flashes")),
-		(long long)json_integer_value(json_object_get(plan, "total")));
-	json_array_foreach (trails, i, trail) {
-		printf("trail %-4zu", i + 1);
-		json_array_foreach (trail, k, key)
-			printf(" %s", json_string_value(key));
-		putchar('\n');
-	}
-}
-
 static void plan_answered(void *arg, const struct err *e, json_t *result)
 {
 	struct run_command *rc = arg;
@@ -768,7 +749,7 @@ static void plan_answered(void *arg, const struct err *e, json_t *result)
 		json_dumpf(result, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else {
-		print_plan(result);
+		cli_plan_print(result);
 	}
 }
 

@@ -49,6 +49,7 @@ struct console {
 	bool powered, following;
 	struct expectation *expectations;
 	struct watch cut;
+	unsigned cut_left; /* lines that have to match until it fires */
 	void (*cut_fired)(void *arg, const char *line, size_t len, uint64_t t_read_ns);
 	void *cut_arg;
 	FILE *log;
@@ -335,7 +336,7 @@ void console_expect(struct console *c, const char *pattern, size_t pattern_len, 
 
 /* --- the cut engine's watch ------------------------------------------------------------------- */
 
-int console_watch(struct console *c, const char *pattern, size_t pattern_len,
+int console_watch(struct console *c, const char *pattern, size_t pattern_len, unsigned count,
 	void (*fired)(void *arg, const char *line, size_t len, uint64_t t_read_ns), void *arg,
 	struct err *e)
 {
@@ -346,6 +347,7 @@ int console_watch(struct console *c, const char *pattern, size_t pattern_len,
 		return code;
 	console_unwatch(c);
 	c->cut = (struct watch){.pattern = compiled, .line = c->line, .from = c->ring.total};
+	c->cut_left = count;
 	c->cut_fired = fired;
 	c->cut_arg = arg;
 	return 0;
@@ -364,7 +366,13 @@ static void scan_cut(struct console *c, uint64_t t_read_ns)
 
 	/* a pattern that cannot be matched within its bound does not fire: the cut is reported as
 	 * not landed */
-	if (!c->cut.pattern || watch_scan(c, &c->cut, &line, &e) <= 0)
+	while (c->cut.pattern && c->cut_left > 1 && watch_scan(c, &c->cut, &line, &e) > 0) {
+		if (!line.complete)
+			return; /* counted when it is whole: what follows in it is the same line */
+		c->cut_left--;
+		c->cut.line = c->cut.from = line.next;
+	}
+	if (!c->cut.pattern || c->cut_left > 1 || watch_scan(c, &c->cut, &line, &e) <= 0)
 		return;
 	console_unwatch(c);
 	c->cut_fired(c->cut_arg, line.text, line.len, t_read_ns);

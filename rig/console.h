@@ -75,11 +75,11 @@ void console_explain(const struct console *console, const char *pattern, struct 
 
 /*
  * The one watch of the cut engine: fired is called from within console_input(), before anything
- * else is done with the bytes, with the line as far as it is here, when pattern matches bytes that
- * come in from now on. It fires once. A watch that was set before is replaced. ERR_USAGE for a bad
- * pattern; ERR_NOMEM.
+ * else is done with the bytes, with the line as far as it is here, when pattern has matched in
+ * count lines (at least 1) that come in from now on. It fires once. A watch that was set before is
+ * replaced. ERR_USAGE for a bad pattern; ERR_NOMEM.
  */
-int console_watch(struct console *console, const char *pattern, size_t pattern_len,
+int console_watch(struct console *console, const char *pattern, size_t pattern_len, unsigned count,
 	void (*fired)(void *arg, const char *line, size_t len, uint64_t t_read_ns), void *arg,
 	struct err *e);
 

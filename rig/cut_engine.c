@@ -203,9 +203,10 @@ static void console_fired(void *arg, const char *line, size_t len, uint64_t t_re
 
 /* --- arming ----------------------------------------------------------------------------------- */
 
-static void arm_console(struct operation *o, json_t *pattern)
+static void arm_console(struct operation *o, json_t *pattern, json_t *count)
 {
 	struct keeper *k = o->keeper;
+	json_int_t times = count ? json_integer_value(count) : 1;
 	struct err e;
 
 	if (!k->console || !keeper_slot(k, CAP_POWER)) {
@@ -213,8 +214,13 @@ static void arm_console(struct operation *o, json_t *pattern)
 			"a cut at a console line needs a console and a power device");
 		return;
 	}
+	if (times < 1 || times > INT_MAX) {
+		forget(&k->cut);
+		op_failf(o->op, ERR_USAGE, "\"count\" is a whole number of at least 1");
+		return;
+	}
 	if (console_watch(k->console, json_string_value(pattern), json_string_length(pattern),
-		    console_fired, k, &e) != 0) {
+		    (unsigned)times, console_fired, k, &e) != 0) {
 		forget(&k->cut);
 		op_fail(o->op, &e);
 		return;
@@ -270,13 +276,14 @@ void cut_engine_arm(struct operation *o, json_t *on)
 	}
 	if (!json_is_string(console) == !(json_is_integer(op) && json_integer_value(op) > 0)) {
 		op_failf(o->op, ERR_USAGE,
-			"\"on\" is {\"op\": N, \"tear\", \"seed\"} or {\"console\": pattern}");
+			"\"on\" is {\"op\": N, \"tear\", \"seed\"} or {\"console\": pattern, "
+			"\"count\": N}");
 		return;
 	}
 	forget(cut);
 	cut->on = json_incref(on);
 	if (console)
-		arm_console(o, console);
+		arm_console(o, console, json_object_get(on, "count"));
 	else
 		arm_trigger(o, on);
 }

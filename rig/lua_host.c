@@ -1,7 +1,9 @@
 #include "lua_host.h"
 
+#include "lua_evidence.h"
 #include "lua_json.h"
 #include "lua_tools.h"
+#include "lua_trace.h"
 
 #include <lauxlib.h>
 #include <limits.h>
@@ -312,6 +314,21 @@ static int l_load_board(lua_State *L)
 	return 1;
 }
 
+/* include(name, …): runs <data_dir>/rig/<name>.lua, another part of the prelude, with the arguments
+ */
+static int l_include(lua_State *L)
+{
+	struct host *host = host_of(L);
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/rig/%s.lua", host->data_dir, luaL_checkstring(L, 1));
+	if (load_file(L, path, true) != LUA_OK)
+		return lua_error(L);
+	lua_replace(L, 1);
+	lua_call(L, lua_gettop(L) - 1, 0);
+	return 0;
+}
+
 static void open_libraries(lua_State *L)
 {
 	static const luaL_Reg libs[] = {
@@ -355,6 +372,10 @@ static int load_all(lua_State *L)
 		return lua_error(L);
 	luaL_newlib(L, primitives);
 	lua_tools_register(L);
+	lua_trace_register(L);
+	lua_evidence_register(L);
+	lua_pushcfunction(L, l_include);
+	lua_setfield(L, -2, "include");
 	lua_pushcfunction(L, l_load_board);
 	lua_setfield(L, -2, "load_board");
 	/* the prelude alone may ask for a traceback */

@@ -39,11 +39,14 @@ static const char *run_verdict(const struct run *run)
 
 	if (run->failed || json_integer_value(json_object_get(run->totals, "fail")))
 		return "fail";
-	if (strcmp(run->reason, "finished") != 0 && strcmp(run->reason, "fail-fast") != 0)
+	if (strcmp(run->reason, "finished") != 0 && strcmp(run->reason, "fail-fast") != 0 &&
+		strcmp(run->reason, "budget") != 0)
 		return "error";
 	for (size_t i = 1; i < sizeof(order) / sizeof(*order); i++)
 		if (json_integer_value(json_object_get(run->totals, order[i])))
 			return order[i];
+	if (strcmp(run->reason, "budget") == 0)
+		return "inconclusive"; /* what was not run was not looked at */
 	/* where all was skipped, nothing was looked at */
 	return run->items.total && !json_integer_value(json_object_get(run->totals, "pass"))
 		       ? "inconclusive"
@@ -484,12 +487,17 @@ void run_start(struct run *run, json_t *job, struct rpc_call *call)
 		return;
 	}
 	if (json_is_true(json_object_get(job, "plan_only"))) {
+		if (run_plan(run, &e)) {
+			run_fail(run, &e);
+			return;
+		}
 		rpc_answer(call, json_pack("{s:O, s:O}", "scenario", host_scenario(run->host),
 					 "plan", run->items.plan));
 		run->call = NULL;
 		run_end(run, "finished", "%s", "");
 		return;
 	}
+	run->began_ns = uv_hrtime();
 	run->opening = run->station_count + 1;
 	for (size_t i = 0; i < run->station_count; i++)
 		station_open(&run->stations[i]);

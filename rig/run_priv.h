@@ -77,6 +77,7 @@ struct run {
 	bool started, ending, finished;
 	bool failed;        /* a trial was, whatever became of its item */
 	struct err failure; /* what ended the run before its end; ERR_NONE: nothing */
+	uint64_t began_ns;  /* of this process's part of the run */
 	const char *reason;
 	char text[1024];
 };
@@ -93,6 +94,9 @@ void run_count(struct run *run, const char *name);
  */
 int run_record(struct run *run, const char *kind, const char *board, const char *trial,
 	json_t *fields, bool sync, struct err *e);
+
+/* {tool: version} of what the boards are driven with; a new reference. */
+json_t *run_tools(const struct run *run);
 
 /* The first two records: the run and its plan; of a run that is taken up again: "resume". */
 int run_record_start(struct run *run, struct err *e);
@@ -140,6 +144,10 @@ void station_hold(struct station *st);
 /* Holding was given up for a reason of run_cancel(); the board is made safe. Does nothing when no
  * board is being held, or is already. */
 void run_hold_stop(struct run *run, const char *reason, const char *text);
+
+/* For a run that is only planned: adds "campaign" (plan_cuts.h) to the plan's items, where the
+ * scenario cuts. */
+int run_plan(struct run *run, struct err *e);
 
 /* What the station does next, from the loop: goes on with its script, or takes its next item. */
 void station_later(uv_idle_t *idle);

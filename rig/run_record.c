@@ -81,8 +81,7 @@ void run_unfollow(struct run *run, struct rpc *rpc)
 			run->followers[i] = run->followers[--run->follower_count];
 }
 
-/* {name: version} of the tools that the boards' devices work with; a new object. */
-static json_t *tools_of(const struct run *run)
+json_t *run_tools(const struct run *run)
 {
 	json_t *tools = json_object();
 
@@ -119,7 +118,7 @@ static int record_run(struct run *run, struct err *e)
 			json_object_get(host_scenario(run->host), "name"), "path", path,
 			"given_path", json_object_get(job, "scenario_as_given"), "sha256", hex,
 			"seed", run_option(run, "seed"), "options", json_object_get(job, "options"),
-			"tools", tools_of(run)),
+			"tools", run_tools(run)),
 		false, e);
 }
 
@@ -130,7 +129,7 @@ int run_record_start(struct run *run, struct err *e)
 	if (run->resumed)
 		return run_record(run, "resume", NULL, NULL,
 			json_pack("{s:I, s:O, s:o}", "after", (json_int_t)journal_seq(run->journal),
-				"rig", json_object_get(run->job, "rig"), "tools", tools_of(run)),
+				"rig", json_object_get(run->job, "rig"), "tools", run_tools(run)),
 			true, e);
 	code = record_run(run, e);
 	if (code == 0)

@@ -31,7 +31,8 @@ static void put_option(FILE *out, const char *name, const char *value)
 	put_quoted(out, value);
 }
 
-json_t *run_replay(const json_t *job, const char *board, const json_t *item, const char *cut)
+json_t *run_replay(const json_t *job, const char *board, const json_t *item, const char *witness,
+	const char *cut)
 {
 	const json_t *options = json_object_get(job, "options");
 	const char *shown = json_string_value(json_object_get(job, "scenario_as_given"));
@@ -50,6 +51,7 @@ json_t *run_replay(const json_t *job, const char *board, const json_t *item, con
 	put_option(out, "--board", board);
 	if (json_object_get(item, "from"))
 		put_option(out, "--only", json_string_value(json_object_get(item, "key")));
+	put_option(out, "--cut", witness);
 	put_option(out, "--cut", cut);
 	json_array_foreach (json_object_get(options, "cut"), i, asked)
 		if (!cut)

@@ -1,5 +1,6 @@
 #include "run_priv.h"
 
+#include "evidence.h"
 #include "journal.h"
 #include "lua_host.h"
 #include "rpc.h"
@@ -106,6 +107,38 @@ static void hook_busy(void *arg, struct task *task)
 	uv_idle_start(&st->later, station_later);
 }
 
+/* Writes a verdict down, and completes the evidence that was kept of it. Steals fields. */
+static int record_verdict(struct station *st, const char *trial, json_t *fields, struct err *e)
+{
+	struct run *run = st->run;
+	const char *rel = json_string_value(json_object_get(fields, "evidence"));
+	json_t *record = rel ? json_deep_copy(fields) : NULL;
+	int code = run_record(run, "verdict", st->name, trial, fields, true, e);
+	struct err trouble;
+
+	rel = json_string_value(json_object_get(record, "evidence"));
+	if (record) {
+		json_object_set(record, "item", json_object_get(st->item, "key"));
+		json_object_set_new(record, "trial", json_string(trial));
+		json_object_set_new(record, "board", json_string(st->name));
+		json_object_set(record, "run", json_object_get(run->job, "run_id"));
+		json_object_set(record, "rig", json_object_get(run->job, "rig"));
+		json_object_set(record, "from", json_object_get(st->item, "from"));
+		json_object_set(record, "to", json_object_get(st->item, "to"));
+		json_object_set_new(record, "tools", run_tools(run));
+	}
+	if (record && code == 0 &&
+		evidence_describe(json_string_value(json_object_get(run->job, "run_dir")), rel,
+			record, json_string_value(json_object_get(record, "replay")), &trouble))
+		run_record(run, "note", st->name, trial,
+			json_pack("{s:o}", "text",
+				json_sprintf("the evidence in %s is not complete: %s", rel,
+					trouble.msg)),
+			false, &trouble);
+	json_decref(record);
+	return code;
+}
+
 /* Adds what only the run knows to a script's record. Steals fields. */
 static int hook_record(
 	void *arg, struct task *task, const char *kind, json_t *fields, struct err *e)
@@ -147,9 +180,11 @@ static int hook_record(
 		if (word && strcmp(word, "fail") == 0)
 			json_object_set_new(fields, "replay",
 				run_replay(run->job, st->name, st->item,
+					json_string_value(json_object_get(fields, "witness")),
 					json_string_value(json_object_get(fields, "cut"))));
 	}
-	code = run_record(run, kind, st->name, trial, fields, verdict, e);
+	code = verdict ? record_verdict(st, trial, fields, e)
+		       : run_record(run, kind, st->name, trial, fields, false, e);
 	if (verdict) {
 		json_decref(st->trial);
 		st->trial = NULL;
@@ -185,7 +220,7 @@ static void item_over(struct station *st, json_t *outcome)
 		json_object_get(outcome, "again"));
 	if (strcmp(verdict, "fail") == 0)
 		json_object_set_new(
-			fields, "replay", run_replay(run->job, st->name, st->item, NULL));
+			fields, "replay", run_replay(run->job, st->name, st->item, NULL, NULL));
 	json_decref(st->holds);
 	st->holds = json_incref(json_object_get(outcome, "holds"));
 	if (strcmp(verdict, "error") == 0)
@@ -247,27 +282,67 @@ const struct host_hooks station_hooks = {
 /* --- items --------------------------------------------------------------------------------------
  */
 
+/* What is left of the run's budget, in milliseconds; negative: it has none. */
+static json_int_t budget_left_ms(const struct run *run)
+{
+	json_int_t budget = json_integer_value(run_option(run, "budget_ms"));
+	json_int_t spent = (json_int_t)((uv_hrtime() - run->began_ns) / 1000000);
+
+	return budget <= 0 ? -1 : spent < budget ? budget - spent : 0;
+}
+
 static json_t *item_context(struct station *st)
 {
 	struct run *run = st->run;
 	const char *key = json_string_value(json_object_get(st->item, "key"));
+	json_int_t left = budget_left_ms(run);
+	json_t *context = json_pack("{s:O, s:O, s:O, s:O, s:I, s:O, s:s, s:O, s:O*, s:O*, s:o*}",
+		"board", st->conf, "caps", st->caps, "item", st->item, "options",
+		json_object_get(run->job, "options"), "seed",
+		(json_int_t)item_seed(json_integer_value(run_option(run, "seed")), key), "index",
+		json_object_get(st->item, "index"), "work", st->work, "run_dir",
+		json_object_get(run->job, "run_dir"), "holds", st->holds, "releases",
+		json_object_get(json_object_get(run->job, "manifest"), "releases"), "known",
+		known_trials(&run->known, key));
 
-	return json_pack("{s:O, s:O, s:O, s:O, s:I, s:O, s:s, s:O*, s:O*, s:o*}", "board", st->conf,
-		"caps", st->caps, "item", st->item, "options", json_object_get(run->job, "options"),
-		"seed", (json_int_t)item_seed(json_integer_value(run_option(run, "seed")), key),
-		"index", json_object_get(st->item, "index"), "work", st->work, "holds", st->holds,
-		"releases", json_object_get(json_object_get(run->job, "manifest"), "releases"),
-		"known", known_trials(&run->known, key));
+	/* every pair gets its share before any gets more */
+	if (left >= 0)
+		json_object_set_new(context, "budget_ms",
+			json_integer(
+				left / (json_int_t)(json_array_size(st->items) - st->next + 1)));
+	return context;
 }
 
 static bool all_done(const struct run *run)
 {
+	bool over = budget_left_ms(run) == 0;
+
 	for (size_t i = 0; i < run->station_count; i++)
 		if (run->stations[i].item ||
-			(!run->stations[i].out &&
+			(!run->stations[i].out && !over &&
 				run->stations[i].next < json_array_size(run->stations[i].items)))
 			return false;
 	return true;
+}
+
+/* Every board has come to its end. */
+static void end_of_items(struct run *run)
+{
+	size_t left = 0, of_bench = 0;
+
+	for (size_t i = 0; i < run->station_count; i++) {
+		const struct station *st = &run->stations[i];
+
+		left += json_array_size(st->items) - st->next;
+		if (st->out)
+			of_bench += json_array_size(st->items) - st->next;
+	}
+	if (of_bench)
+		run_end(run, "error", "%zu items were not run: the bench failed", of_bench);
+	else if (left)
+		run_end(run, "budget", "the time budget is used up: %zu items were not run", left);
+	else
+		run_end(run, "finished", "%s", "");
 }
 
 static void station_next(struct station *st)
@@ -278,19 +353,9 @@ static void station_next(struct station *st)
 
 	if (run->ending)
 		return;
-	if (st->out || st->next >= json_array_size(st->items)) {
-		if (all_done(run)) {
-			size_t left = 0;
-
-			for (size_t i = 0; i < run->station_count; i++)
-				left += json_array_size(run->stations[i].items) -
-					run->stations[i].next;
-			if (left)
-				run_end(run, "error", "%zu items were not run: the bench failed",
-					left);
-			else
-				run_end(run, "finished", "%s", "");
-		}
+	if (st->out || st->next >= json_array_size(st->items) || budget_left_ms(run) == 0) {
+		if (all_done(run))
+			end_of_items(run);
 		return;
 	}
 	st->item = json_array_get(st->items, st->next++);

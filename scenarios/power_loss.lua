@@ -1,50 +1,118 @@
 -- Power is cut while an update runs, at operations spread over all of it. Whatever happens, the board must come
--- up by itself as exactly the old or exactly the new release, with the user's data.
+-- up by itself as exactly the old or exactly the new release, with the user's data, and take the same update again.
 local rig = require "rig"
+
+local function expectation(item)
+	return { from = item.from.version, to = item.to.version, expect = item.expect }
+end
+
+-- The same update given once more, with no help, to a board at rest: what became of it.
+local function give(t, board, release)
+	board:power_on()
+	board:wait_ready()
+	local ok, why = rig.try(board.update, board, release)
+	local seen = { accepted = ok, error = not ok and why or nil }
+	if ok then
+		seen.boot = { ready = true, version = board:version() }
+		seen.user_data = board:observe_user_data(t.seed)
+	end
+	seen.primary = board:identify("primary")
+	return seen
+end
+
+-- Whether a later release is tried, too: the same for a cut and its replay.
+local function is_later_tried(item, cuts)
+	return item.expect == "revert" or not cuts or cuts[1].op == "end" or cuts[1].op % 4 == 0
+end
+
+-- What follows when nothing is wrong so far: the same update again, and a later one.
+local function go_on(t, board, item, seen, cuts)
+	seen.retry = give(t, board, item.to)
+	local later = board:later_release(item.expect == "revert" and item.from or item.to)
+	if later and seen.retry.accepted and is_later_tried(item, cuts) then
+		seen.later = give(t, board, later)
+		seen.later.to = later.version
+	end
+end
+
+-- Judges what was seen; where that fails, keeps the evidence as it stands, else goes on.
+local function judge(t, board, item, trace, seen, cuts, landed, recovery)
+	if t:would_fail(seen) then
+		board:keep_evidence(trace, cuts, landed, recovery)
+	else
+		go_on(t, board, item, seen, cuts)
+		if t:would_fail(seen) then
+			board:keep_evidence(trace, cuts, landed, recovery)
+		end
+	end
+	t:judge(seen)
+end
 
 -- One update without a cut: its operations are what the cuts are counted in.
 local function traced(board, item, state)
-	board:restore(state)
-	board:power_on()
-	board:wait_ready()
+	board:start_from(state)
+	board:evidence_begin()
+	board:trace_begin()
 	board:update(item.to)
-	return board:trace("uncut.trace")
+	return board:trace("uncut.trace", state)
 end
 
 -- It must pass.
 local function uncut(t, board, item, state)
 	local trace = traced(board, item, state)
-	local seen = board:observe(t.seed)
-	seen.from, seen.to, seen.expect = item.from.version, item.to.version, item.expect
+	board:version() -- as a fleet's server asks once a device is back; a cut at the end comes before that
+	local seen = board:observe(t.seed, expectation(item))
 	seen.update = { accepted = true }
-	t:judge(seen)
+	seen.writes = board:writes(trace)
+	judge(t, board, item, trace, seen)
 	return trace
 end
 
-local function cut_once(t, board, item, state, trace, cuts)
-	board:restore(state)
-	board:power_on()
-	board:wait_ready()
+local function which(item, seen)
+	local version = seen.boots[1].version
+	return version == item.from.version and "old" or version == item.to.version and "new" or nil
+end
+
+local function cut_once(t, board, item, trace, cuts)
+	board:start_from(trace.state)
+	board:evidence_begin()
 	local fired, event = board:cut_during(cuts[1], function()
 		board:update(item.to)
-	end)
-	local landed = fired and board:landing(state, trace, cuts[1], event) or nil
+	end, trace)
+	local landed = fired and board:landing(trace, cuts[1], event) or nil
+	local count = fired and 1 or 0
 	-- a second cut counts from the power-on after the first
 	for i = 2, #cuts do
 		fired = fired and board:cut_recovery(cuts[i])
+		count = count + (fired and 1 or 0)
 	end
-	local seen = board:observe(t.seed)
-	seen.from, seen.to, seen.expect = item.from.version, item.to.version, item.expect
-	seen.cut = { requested = cuts.text, operations = trace.operations, fired = fired, landed = landed }
-	t:judge(seen)
+	local seen = board:observe(t.seed, expectation(item))
+	local placed = landed and landed.agreement
+	seen.cut = {
+		requested = cuts.text, operations = trace.operations, fired = fired, landed = placed and landed or nil,
+		new_at = t.commit.new_at, old_at = t.commit.old_at,
+	}
+	local recovery, writes, path
+	if landed and #cuts == 1 then
+		recovery, writes, path = board:recovery(trace, landed)
+		seen.writes = writes
+	end
+	judge(t, board, item, trace, seen, cuts, landed, path)
+	local known = placed == "agrees"
+	return {
+		landed = known and landed.cut or landed and landed.counted or nil, done = known and landed.done or nil,
+		torn = known and landed.torn or nil, fired = count, runs = which(item, seen), recovery = recovery,
+	}
 end
 
 return rig.scenario {
 	name = "power-loss",
 	about = "each update cut at chosen flash operations, recovered without help, judged",
 	over = "transitions",
-	kinds = { "upgrade", "upgrade-via", "downgrade" },
-	needs = { "power", "console", "probe", "transport", "trigger" },
+	order = "diverse",
+	cuts = true,
+	kinds = { "upgrade", "downgrade", "revert" },
+	needs = { "power", "console", "probe", "transport" },
 
 	run = function(t, board, item)
 		board:hold(item.from)
@@ -53,19 +121,13 @@ return rig.scenario {
 		local trace
 		local whole = t:trial("uncut", function()
 			trace = uncut(t, board, item, state)
-		end)
+		end, nil, "uncut")
 		if whole ~= "pass" then
 			return -- nothing to count cuts in, and nothing that a cut could spoil
 		end
 		trace = trace or traced(board, item, state) -- in a run that was taken up again, its verdict is known
-
-		local chosen = t.options.cut or board:choose_cuts(trace, t.options.cuts ~= "all" and t.options.cuts or nil, t.index, t.seed)
-		for _, text in ipairs(chosen) do
-			local cuts = rig.parse_cuts(text)
-			cuts.text = text
-			t:trial("cut=" .. text, function()
-				cut_once(t, board, item, state, trace, cuts)
-			end, text)
-		end
+		t:cuts(trace, function(cuts)
+			return cut_once(t, board, item, trace, cuts)
+		end)
 	end,
 }

@@ -31,7 +31,7 @@ sub verdict {
 	my $trial = delete $open{ $r->{board} };
 	cannot("record $r->{seq}: a verdict without the trial's start")
 		if !$trial || $trial->{key} ne ($r->{trial} // '');
-	return if $r->{verdict} eq 'error';
+	return if $r->{verdict} eq 'error' || $trial->{why} eq 'uncut';
 	$item->{trials}{ $trial->{key} } = { verdict => $r->{verdict}, cuts => $trial->{cuts} };
 	$item->{after_coverage} = 1;
 }
@@ -50,7 +50,7 @@ sub take {
 	} elsif ($kind eq 'trace') {
 		$item->{trace} = $r;
 	} elsif ($kind eq 'trial-start') {
-		$open{$board} = { key => $r->{trial} // '', cuts => [] };
+		$open{$board} = { key => $r->{trial} // '', why => $r->{why} // '', cuts => [] };
 	} elsif ($kind eq 'cut') {
 		my $trial = $open{$board} // return;
 		push @{ $trial->{cuts} }, $r if $trial->{key} eq ($r->{trial} // '') && !$r->{again};

@@ -402,7 +402,7 @@ static void the_cut_watch_fires_once_on_bytes_from_now_on(void **state)
 	(void)state;
 	console_power_on(console);
 	in("erase 0x1000\n");
-	assert_int_equal(console_watch(console, "erase (0x\\d+) ", 14, shoot, &shot, &e), 0);
+	assert_int_equal(console_watch(console, "erase (0x\\d+) ", 14, 1, shoot, &shot, &e), 0);
 	in("erase 0x2000");
 	assert_int_equal(shot.times, 0);
 	in(" ok\nerase 0x3000 ok\n");
@@ -410,7 +410,24 @@ static void the_cut_watch_fires_once_on_bytes_from_now_on(void **state)
 	assert_string_equal(shot.line, "erase 0x2000 ok");
 	in("erase 0x4000 ok\n");
 	assert_int_equal(shot.times, 1);
-	assert_int_equal(console_watch(console, "(", 1, shoot, &shot, &e), -ERR_USAGE);
+	assert_int_equal(console_watch(console, "(", 1, 1, shoot, &shot, &e), -ERR_USAGE);
+}
+
+static void the_cut_watch_counts_lines_that_match(void **state)
+{
+	struct shot shot = {0};
+	struct err e;
+
+	(void)state;
+	console_power_on(console);
+	assert_int_equal(console_watch(console, "page", 4, 3, shoot, &shot, &e), 0);
+	in("page 1, page again\npage");
+	assert_int_equal(shot.times, 0);
+	in(" 2 is one page\nother\n");
+	assert_int_equal(shot.times, 0);
+	in("page 3\npage 4\n");
+	assert_int_equal(shot.times, 1);
+	assert_string_equal(shot.line, "page 3");
 }
 
 static void the_port_gives_whole_lines_while_there_is_power(void **state)
@@ -592,6 +609,7 @@ int main(void)
 		claim(after_a_megabyte_the_newest_is_found_and_the_oldest_is_gone),
 		claim(a_line_without_end_is_cut_into_several),
 		claim(the_cut_watch_fires_once_on_bytes_from_now_on),
+		claim(the_cut_watch_counts_lines_that_match),
 		claim(the_port_gives_whole_lines_while_there_is_power),
 		claim(what_is_followed_is_valid_utf8_even_when_split),
 		claim(tail_shows_the_last_lines_since_power_on),

@@ -142,16 +142,17 @@ row('state_dir on disk', sprintf('%8.1f   fdatasync: %.0f %%', $disk, 100 * ($di
 # --- power loss -----------------------------------------------------------------------------------
 
 my @parts = (
-	[ prepare   => 'prepare: state back, boot' ],
-	[ update    => 'update until the cut' ],
-	[ landing   => 'landing: flash read back' ],
-	[ boots     => 'recover and judge two boots' ],
-	[ readback  => 'read back for the judge' ],
-	[ verdict   => 'verdict on disk, next trial' ],
+	[ prepare => 'prepare: state back, boot' ],
+	[ update  => 'update until the cut' ],
+	[ cut     => 'cut: seen off, flash read back, landed' ],
+	[ recover => 'recover: two boots, user data' ],
+	[ judge   => 'judge: image, writes, first verdict' ],
+	[ retry   => 'retry: the same update again, judged' ],
+	[ verdict => 'verdict on disk, next trial' ],
 );
 
 # What each kind of record ends, in a trial with a cut.
-my %ends = (update => 'prepare', cut => 'landing', boot => 'boots', verdict => 'readback');
+my %ends = (cut => 'cut', boot => 'recover');
 
 # Trials with a cut, and their mean milliseconds by part, as the journal's times tell them.
 sub parts_of {
@@ -159,16 +160,20 @@ sub parts_of {
 	my (%sum, %trial, $n);
 	for my $r (grep { $_->{board} } @$records) {
 		my ($trial, $kind) = ($trial{ $r->{board} } //= {}, $r->{kind});
+		my $now = $trial->{part} // '';
 		my $part = $ends{$kind};
-		$part = 'update' if $kind eq 'probe' && ($trial->{part} // '') eq 'prepare';
-		$part = 'verdict' if $kind =~ /^(?:trial-start|item-end)$/ && ($trial->{part} // '') eq 'readback';
+		$part = 'prepare' if $kind eq 'update' && $now eq '';
+		$part = 'judge' if $kind eq 'update' && $now eq 'recover';
+		$part = 'update' if $kind eq 'probe' && $now eq 'prepare';
+		$part = $now eq 'judge' ? 'retry' : 'judge' if $kind eq 'verdict';
+		$part = 'verdict' if $kind =~ /^(?:trial-start|item-end|coverage)$/ && $now =~ /^(?:retry|judge)$/;
 		if ($part && $trial->{t}) {
 			$sum{$part} += ($r->{t_mono_ns} - $trial->{t}) / 1e6;
 			@$trial{qw(t part)} = ($r->{t_mono_ns}, $part);
 		}
 		$n++ if $part && $part eq 'verdict' && $trial->{t};
 		%$trial = $r->{trial} =~ /^cut=/ ? (t => $r->{t_mono_ns}, part => '') : () if $kind eq 'trial-start';
-		%$trial = () if $kind eq 'item-end';
+		%$trial = () if $kind =~ /^(?:item-end|coverage)$/;
 	}
 	return ($n, map { ($sum{ $_->[0] } // 0) / ($n || 1) } @parts);
 }

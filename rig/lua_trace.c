@@ -1,0 +1,672 @@
+#include "lua_trace.h"
+
+#include "campaign.h"
+#include "classes.h"
+#include "coverage.h"
+#include "cuts.h"
+#include "err.h"
+#include "file.h"
+#include "flash_rules.h"
+#include "landing.h"
+#include "lua_json.h"
+#include "plan_cuts.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FLASH_MAX ((size_t)256 << 20) /* bytes of a flash file */
+#define REGIONS_MAX 64
+#define GAP_MAX 16384 /* bytes: reading over a small gap is faster than a second read */
+#define AROUND 32     /* operations shown on either side of a cut */
+
+#define TRACE "rig.trace"
+#define CAMPAIGN "rig.campaign"
+#define COVERAGE "rig.coverage"
+
+struct trace {
+	struct oplog log;
+	struct classes classes;
+	char *before; /* flash before operation 1 */
+	size_t size;  /* bytes of it */
+	uint32_t base, page;
+	json_t *conf; /* owns the regions' names */
+	struct cut_region regions[REGIONS_MAX], may_write[REGIONS_MAX];
+	size_t region_count, may_write_count;
+};
+
+struct lua_campaign {
+	struct campaign *campaign;
+};
+
+struct lua_coverage {
+	struct coverage *coverage;
+};
+
+/*
+ * Every function first copies its arguments out, then works with memory of C, frees it, and only
+ * then may raise: a Lua error in between would leak.
+ */
+static int give(lua_State *L, json_t *result)
+{
+	lua_json_push(L, result);
+	json_decref(result);
+	return 1;
+}
+
+static int give_err(lua_State *L, const struct err *e)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, err_name(e->code));
+	lua_pushstring(L, e->msg);
+	return 3;
+}
+
+/* --- a trace -----------------------------------------------------------------------------------
+ */
+
+static struct trace *trace_at(lua_State *L, int index)
+{
+	return luaL_checkudata(L, index, TRACE);
+}
+
+static struct cut_region region_of(const char *name, const json_t *at)
+{
+	return (struct cut_region){.name = name,
+		.address = (uint32_t)json_integer_value(json_array_get(at, 0)),
+		.size = (uint32_t)json_integer_value(json_array_get(at, 1))};
+}
+
+static void take_regions(struct trace *t)
+{
+	const char *name;
+	json_t *at;
+	size_t i;
+
+	json_object_foreach (json_object_get(t->conf, "regions"), name, at)
+		if (t->region_count < REGIONS_MAX)
+			t->regions[t->region_count++] = region_of(name, at);
+	json_array_foreach (json_object_get(t->conf, "may_write"), i, at)
+		if (t->may_write_count < REGIONS_MAX)
+			t->may_write[t->may_write_count++] = region_of("", at);
+}
+
+static int trace_load(struct trace *t, const char *path, const char *before, struct err *e)
+{
+	int code = oplog_load(&t->log, path, e);
+
+	if (code == 0 && before)
+		code = file_read(before, FLASH_MAX, &t->before, &t->size, e);
+	if (code == 0)
+		code = classes_init(&t->classes, &t->log, t->regions, t->region_count, t->page, e);
+	return code;
+}
+
+/*
+ * open_trace(file, file of the flash before or nil, {base=, page=, regions=, may_write=}) → a trace
+ * | nil, code, message
+ */
+static int l_open_trace(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1), *before = luaL_optstring(L, 2, NULL);
+	struct trace *t;
+	struct err e;
+	json_t *conf = lua_json_get(L, 3, &e);
+
+	if (!conf)
+		return give_err(L, &e);
+	t = lua_newuserdatauv(L, sizeof(*t), 0);
+	memset(t, 0, sizeof(*t));
+	luaL_setmetatable(L, TRACE);
+	t->conf = conf;
+	t->base = (uint32_t)json_integer_value(json_object_get(conf, "base"));
+	t->page = (uint32_t)json_integer_value(json_object_get(conf, "page"));
+	take_regions(t);
+	if (t->page == 0)
+		return luaL_error(L, "a page has no bytes");
+	return trace_load(t, path, before, &e) ? give_err(L, &e) : 1;
+}
+
+static int l_trace_gc(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+
+	classes_finish(&t->classes);
+	oplog_finish(&t->log);
+	free(t->before);
+	json_decref(t->conf);
+	memset(t, 0, sizeof(*t));
+	return 0;
+}
+
+/* trace:describe() → {operations, source, classes}, as the journal's "trace" record has it */
+static int l_trace_describe(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+
+	return give(
+		L, json_pack("{s:I, s:s, s:o}", "operations", (json_int_t)t->log.count, "source",
+			   t->classes.source, "classes", classes_to_json(&t->classes)));
+}
+
+static int compare_ops(const void *a, const void *b)
+{
+	const struct oplog_op *const *x = a, *const *y = b;
+
+	return ((*x)->address > (*y)->address) - ((*x)->address < (*y)->address);
+}
+
+/* trace:ranges() → [[address, size]]: the pages that its operations are in, rising */
+static int l_trace_ranges(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	const struct oplog_op **ops = calloc(t->log.count + 1, sizeof(*ops));
+	uint32_t first = 0, end = 0;
+	json_t *ranges;
+
+	if (!ops)
+		return luaL_error(L, "out of memory");
+	ranges = json_array();
+	for (size_t i = 0; i < t->log.count; i++)
+		ops[i] = &t->log.ops[i];
+	qsort(ops, t->log.count, sizeof(const struct oplog_op *), compare_ops);
+	for (size_t i = 0; i < t->log.count; i++) {
+		uint32_t from = ops[i]->address / t->page * t->page;
+		uint32_t to = (ops[i]->address + ops[i]->size + t->page - 1) / t->page * t->page;
+
+		if (end > first && from > end + GAP_MAX) {
+			json_array_append_new(ranges,
+				json_pack("[I, I]", (json_int_t)first, (json_int_t)(end - first)));
+			first = from;
+			end = to;
+		} else {
+			first = end > first ? first : from;
+			end = to > end ? to : end;
+		}
+	}
+	if (end > first)
+		json_array_append_new(
+			ranges, json_pack("[I, I]", (json_int_t)first, (json_int_t)(end - first)));
+	free(ops);
+	return give(L, ranges);
+}
+
+/* Flash before, with the parts that were read back since, [[address, file]], laid over it. */
+static int overlay(const struct trace *t, const json_t *parts, char **flash, struct err *e)
+{
+	const json_t *part;
+	size_t i;
+	int code = 0;
+
+	*flash = malloc(t->size + 1);
+	if (!*flash)
+		return err_set(e, ERR_NOMEM, "out of memory");
+	memcpy(*flash, t->before, t->size);
+	json_array_foreach (parts, i, part) {
+		json_int_t at = json_integer_value(json_array_get(part, 0)) - (json_int_t)t->base;
+		const char *path = json_string_value(json_array_get(part, 1));
+		char *bytes;
+		size_t len;
+
+		code = path ? file_read(path, FLASH_MAX, &bytes, &len, e)
+			    : err_set(e, ERR_USAGE, "a part of flash is [address, file]");
+		if (code)
+			break;
+		if (at < 0 || (size_t)at > t->size || len > t->size - (size_t)at)
+			code = err_set(
+				e, ERR_IO, "%s: is not within the flash that was before", path);
+		else
+			memcpy(*flash + at, bytes, len);
+		free(bytes);
+		if (code)
+			break;
+	}
+	if (code) {
+		free(*flash);
+		*flash = NULL;
+	}
+	return code;
+}
+
+static bool board_cut(const json_t *word, struct cut *cut)
+{
+	const json_t *op = json_object_get(word, "op");
+	const char *tear = json_string_value(json_object_get(word, "tear"));
+
+	if (!json_is_integer(op))
+		return false;
+	cut->op = (uint32_t)json_integer_value(op);
+	cut->tear = tear && strcmp(tear, "torn") == 0 ? TEAR_TORN : TEAR_CLEAN;
+	cut->seed = cut->tear == TEAR_TORN
+			    ? (uint32_t)json_integer_value(json_object_get(word, "seed"))
+			    : 0;
+	return true;
+}
+
+static int find_landing(const struct trace *t, struct landing_check *check, const json_t *parts,
+	const char *requested, const json_t *word, struct err *e)
+{
+	struct landing_flash flash = {
+		.base = t->base, .size = t->size, .before = (uint8_t *)t->before};
+	struct landing landing;
+	struct cuts cuts;
+	struct cut board;
+	char *after = NULL;
+	int code = cuts_parse(&cuts, requested, e);
+
+	if (code == 0)
+		code = overlay(t, parts, &after, e);
+	if (code == 0) {
+		flash.after = (uint8_t *)after;
+		code = landing_find(&landing, &flash, &t->log, e);
+	}
+	if (code == 0) {
+		landing_compare(check, &cuts.list[0], &landing,
+			board_cut(word, &board) ? &board : NULL, t->log.count);
+		landing_finish(&landing);
+	}
+	free(after);
+	return code;
+}
+
+/*
+ * trace:landing([[address, file]] read back since, requested, board's word or nil) → the check of
+ * landing.h | nil, code, message
+ */
+static int l_trace_landing(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	const char *requested = luaL_checkstring(L, 3);
+	struct landing_check check;
+	struct err e;
+	json_t *parts = lua_json_get(L, 2, &e);
+	json_t *word = parts ? lua_json_get(L, 4, &e) : NULL;
+	int code = -1;
+
+	if (!t->before)
+		err_set(&e, ERR_USAGE, "a landing needs the flash from before the update");
+	else if (word)
+		code = find_landing(t, &check, parts, requested, word, &e);
+	json_decref(parts);
+	json_decref(word);
+	return code ? give_err(L, &e) : give(L, landing_check_to_json(&check));
+}
+
+/* trace:flash([[address, file]], to) → true | nil, code, message: the whole flash with those parts,
+ * in a file */
+static int l_trace_flash(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	const char *to = luaL_checkstring(L, 3);
+	char *flash = NULL;
+	struct err e;
+	json_t *parts = lua_json_get(L, 2, &e);
+	int code = parts ? overlay(t, parts, &flash, &e) : -1;
+
+	if (code == 0)
+		code = file_write(to, flash, t->size, &e);
+	free(flash);
+	json_decref(parts);
+	if (code)
+		return give_err(L, &e);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* --- what was written --------------------------------------------------------------------------
+ */
+
+/* The uncut update's operations, from the flash before. */
+static int check_trace(const struct trace *t, struct flash_rules *rules, struct err *e)
+{
+	char *flash = NULL;
+	int code = overlay(t, NULL, &flash, e);
+
+	if (code == 0)
+		flash_rules_check(rules, (uint8_t *)flash, t->size, t->base, t->log.ops,
+			t->log.count, 1, t->may_write, t->may_write_count);
+	free(flash);
+	return code;
+}
+
+/* Those of a recovery, numbered from first on, from the flash that the cut left. */
+static int check_recovery(const struct trace *t, struct flash_rules *rules, const json_t *parts,
+	const char *path, uint32_t first, struct err *e)
+{
+	struct oplog log = {0};
+	char *flash = NULL;
+	int code = overlay(t, parts, &flash, e);
+
+	if (code == 0)
+		code = oplog_load_from(&log, path, first, e);
+	if (code == 0)
+		flash_rules_check(rules, (uint8_t *)flash, t->size, t->base, log.ops, log.count,
+			first, t->may_write, t->may_write_count);
+	oplog_finish(&log);
+	free(flash);
+	return code;
+}
+
+/*
+ * trace:writes() → the judge's "writes" of the update itself;
+ * trace:writes([[address, file]] read back after a cut, file of the operations since, number of the
+ * first of them) → that of the recovery | nil, code, message
+ */
+static int l_trace_writes(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	const char *recovery = luaL_optstring(L, 3, NULL);
+	uint32_t first = (uint32_t)luaL_optinteger(L, 4, 1);
+	struct flash_rules rules = {0};
+	json_t *parts = NULL;
+	struct err e;
+	int code;
+
+	if (!t->before)
+		return luaL_error(L, "the flash from before the update is not known");
+	if (recovery) {
+		parts = lua_json_get(L, 2, &e);
+		code = parts ? check_recovery(t, &rules, parts, recovery, first, &e) : -1;
+		json_decref(parts);
+	} else {
+		code = check_trace(t, &rules, &e);
+	}
+	return code ? give_err(L, &e) : give(L, flash_rules_to_json(&rules));
+}
+
+static void put_op(FILE *out, const struct trace *t, size_t i, bool here)
+{
+	const struct oplog_op *op = &t->log.ops[i];
+
+	fprintf(out, "%s %6zu  %-10s 0x%08x  ", here ? "->" : "  ", i + 1,
+		oplog_kind_name(op->kind), (unsigned)op->address);
+	if (op->kind == OPLOG_PROGRAM)
+		fprintf(out, "0x%08x  ", (unsigned)op->value);
+	else
+		fprintf(out, "%10u  ", (unsigned)op->size);
+	fprintf(out, "%s\n", t->classes.list[t->classes.of[i]].name);
+}
+
+/* trace:around(requested) → text: the uncut update's operations about the first cut */
+static int l_trace_around(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	const char *requested = luaL_checkstring(L, 2);
+	size_t len = 0, at, first;
+	char *text = NULL;
+	struct cuts cuts;
+	struct err e;
+	FILE *out;
+
+	if (cuts_parse(&cuts, requested, &e))
+		return give_err(L, &e);
+	out = open_memstream(&text, &len);
+	if (!out)
+		return luaL_error(L, "out of memory");
+	at = cuts.list[0].op == CUT_END ? t->log.count : cuts.list[0].op - 1;
+	at = at < t->log.count ? at : t->log.count;
+	first = at > AROUND ? at - AROUND : 0;
+	fprintf(out, "# of %zu operations; -> is the cut %s\n", t->log.count, requested);
+	for (size_t i = first; i < t->log.count && i < at + AROUND; i++)
+		put_op(out, t, i, i == at);
+	if (at == t->log.count)
+		fprintf(out, "-> the end\n");
+	fclose(out);
+	lua_pushlstring(L, text ? text : "", len);
+	free(text);
+	return 1;
+}
+
+/* --- the campaign ------------------------------------------------------------------------------
+ */
+
+static bool flag(const json_t *table, const char *name)
+{
+	return json_is_true(json_object_get(table, name));
+}
+
+/* trace:campaign{seed=, index=, limit= or nil for all, tears=, second=, windows=} → a campaign |
+ * nil, code, message */
+static int l_trace_campaign(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	struct campaign_options options = {.limit = SIZE_MAX};
+	struct lua_campaign *c;
+	struct err e;
+	json_t *given = lua_json_get(L, 2, &e);
+
+	if (!given)
+		return give_err(L, &e);
+	options.seed = (uint64_t)json_integer_value(json_object_get(given, "seed"));
+	options.index = (uint32_t)json_integer_value(json_object_get(given, "index"));
+	if (json_is_integer(json_object_get(given, "limit")))
+		options.limit = (size_t)json_integer_value(json_object_get(given, "limit"));
+	options.tears = flag(given, "tears");
+	options.second = flag(given, "second");
+	options.windows = flag(given, "windows");
+	json_decref(given);
+	c = lua_newuserdatauv(L, sizeof(*c), 0);
+	c->campaign = NULL;
+	luaL_setmetatable(L, CAMPAIGN);
+	if (campaign_create(&c->campaign, &t->log, &t->classes, &options, &e))
+		return give_err(L, &e);
+	return 1;
+}
+
+static struct campaign *campaign_at(lua_State *L, int index)
+{
+	return ((struct lua_campaign *)luaL_checkudata(L, index, CAMPAIGN))->campaign;
+}
+
+static int l_campaign_gc(lua_State *L)
+{
+	struct lua_campaign *c = luaL_checkudata(L, 1, CAMPAIGN);
+
+	campaign_destroy(c->campaign);
+	c->campaign = NULL;
+	return 0;
+}
+
+/* campaign:next() → cuts as text, why; nothing when there is nothing more to do */
+static int l_campaign_next(lua_State *L)
+{
+	char text[CUTS_TEXT_MAX];
+	const char *why;
+	struct cuts cuts;
+
+	if (!campaign_next(campaign_at(L, 1), &cuts, &why))
+		return 0;
+	lua_pushstring(L, cuts_format(&cuts, text));
+	lua_pushstring(L, why);
+	return 2;
+}
+
+/* campaign:outcome(cuts as text, {verdict=, fired=, landed= or nil, recovery= or nil}) → true |
+ * nil, code, message */
+static int l_campaign_outcome(lua_State *L)
+{
+	struct campaign *c = campaign_at(L, 1);
+	struct campaign_outcome outcome = {.recovery = -1};
+	struct cuts cuts, landed;
+	struct err e;
+	const char *text, *verdict;
+	json_t *given;
+	int code = cuts_parse(&cuts, luaL_checkstring(L, 2), &e);
+
+	given = code ? NULL : lua_json_get(L, 3, &e);
+	if (!given)
+		return give_err(L, &e);
+	text = json_string_value(json_object_get(given, "landed"));
+	verdict = json_string_value(json_object_get(given, "verdict"));
+	outcome.cuts_fired = (unsigned)json_integer_value(json_object_get(given, "fired"));
+	outcome.fired = outcome.cuts_fired > 0;
+	outcome.failed = verdict && strcmp(verdict, "fail") == 0;
+	outcome.error = verdict && strcmp(verdict, "error") == 0;
+	if (text && cuts_parse(&landed, text, &e) == 0) {
+		outcome.placed = true;
+		outcome.landed = landed.list[0];
+	}
+	if (json_is_integer(json_object_get(given, "recovery")))
+		outcome.recovery = (long)json_integer_value(json_object_get(given, "recovery"));
+	json_decref(given);
+	if (campaign_outcome(c, &cuts, &outcome, &e))
+		return give_err(L, &e);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* campaign:planned() → trials it comes to in the end, as far as can be said now | nil, code,
+ * message */
+static int l_campaign_planned(lua_State *L)
+{
+	struct campaign_plan plan;
+	struct err e;
+
+	if (campaign_planned(campaign_at(L, 1), &plan, &e))
+		return give_err(L, &e);
+	lua_pushinteger(L, (lua_Integer)plan.total);
+	return 1;
+}
+
+/* campaign:window(i) → {first, last, tear, whole, found} of the ith whose search is over, or nil */
+static int l_campaign_window(lua_State *L)
+{
+	lua_Integer i = luaL_checkinteger(L, 2);
+	const struct campaign_window *w =
+		i < 1 ? NULL : campaign_window(campaign_at(L, 1), (size_t)i - 1);
+	char found[CUT_TEXT_MAX];
+
+	if (!w)
+		return 0;
+	return give(L,
+		json_pack("{s:I, s:I, s:s, s:b, s:s, s:I}", "first", (json_int_t)w->first, "last",
+			(json_int_t)w->last, "tear", campaign_tear_name(w->tear), "whole", w->whole,
+			"found", cut_format(&w->found, found), "trials", (json_int_t)w->trials));
+}
+
+/* --- coverage ----------------------------------------------------------------------------------
+ */
+
+/* coverage(fields of a trace record) → a coverage | nil, code, message */
+static int l_coverage(lua_State *L)
+{
+	struct lua_coverage *c;
+	struct err e;
+	json_t *trace = lua_json_get(L, 1, &e);
+
+	if (!trace)
+		return give_err(L, &e);
+	c = lua_newuserdatauv(L, sizeof(*c), 0);
+	c->coverage = coverage_create(trace, &e);
+	json_decref(trace);
+	luaL_setmetatable(L, COVERAGE);
+	return c->coverage ? 1 : give_err(L, &e);
+}
+
+static struct coverage *coverage_at(lua_State *L, int index)
+{
+	return ((struct lua_coverage *)luaL_checkudata(L, index, COVERAGE))->coverage;
+}
+
+static int l_coverage_gc(lua_State *L)
+{
+	struct lua_coverage *c = luaL_checkudata(L, 1, COVERAGE);
+
+	coverage_destroy(c->coverage);
+	c->coverage = NULL;
+	return 0;
+}
+
+/* coverage:trial{verdict=, cuts=} */
+static int l_coverage_trial(lua_State *L)
+{
+	struct coverage *c = coverage_at(L, 1);
+	struct err e;
+	json_t *trial = lua_json_get(L, 2, &e);
+	int code = trial ? coverage_trial(c, trial, &e) : -1;
+
+	json_decref(trial);
+	if (code)
+		return give_err(L, &e);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* coverage:result() → the fields of the journal's "coverage" record */
+static int l_coverage_result(lua_State *L)
+{
+	return give(L, coverage_to_json(coverage_at(L, 1)));
+}
+
+/* remember_trace(board, item, file, mean ms of a trial or 0) → true | nil, code, message */
+static int l_remember_trace(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 3);
+	double trial_ms = luaL_checknumber(L, 4);
+	struct err e;
+	json_t *board = lua_json_get(L, 1, &e);
+	json_t *item = board ? lua_json_get(L, 2, &e) : NULL;
+	int code = item ? plan_cuts_remember(board, item, path, trial_ms, &e) : -1;
+
+	json_decref(board);
+	json_decref(item);
+	if (code)
+		return give_err(L, &e);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* --- registration ------------------------------------------------------------------------------
+ */
+
+static const luaL_Reg trace_methods[] = {
+	{"around", l_trace_around},
+	{"campaign", l_trace_campaign},
+	{"describe", l_trace_describe},
+	{"flash", l_trace_flash},
+	{"landing", l_trace_landing},
+	{"ranges", l_trace_ranges},
+	{"writes", l_trace_writes},
+	{NULL, NULL},
+};
+static const luaL_Reg campaign_methods[] = {
+	{"next", l_campaign_next},
+	{"outcome", l_campaign_outcome},
+	{"planned", l_campaign_planned},
+	{"window", l_campaign_window},
+	{NULL, NULL},
+};
+static const luaL_Reg coverage_methods[] = {
+	{"result", l_coverage_result},
+	{"trial", l_coverage_trial},
+	{NULL, NULL},
+};
+
+static void new_type(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
+{
+	luaL_newmetatable(L, name);
+	lua_pushcfunction(L, gc);
+	lua_setfield(L, -2, "__gc");
+	lua_newtable(L);
+	luaL_setfuncs(L, methods, 0);
+	lua_setfield(L, -2, "__index");
+	lua_pushliteral(L, "protected");
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+}
+
+static const luaL_Reg functions[] = {
+	{"coverage", l_coverage},
+	{"open_trace", l_open_trace},
+	{"remember_trace", l_remember_trace},
+	{NULL, NULL},
+};
+
+void lua_trace_register(lua_State *L)
+{
+	new_type(L, TRACE, trace_methods, l_trace_gc);
+	new_type(L, CAMPAIGN, campaign_methods, l_campaign_gc);
+	new_type(L, COVERAGE, coverage_methods, l_coverage_gc);
+	luaL_setfuncs(L, functions, 0);
+}
