@@ -30,10 +30,11 @@ static const char *const why_names[WHYS] = {
  */
 static void weigh(struct campaign *c)
 {
-	static const unsigned weights[STREAMS] = {METADATA_WEIGHT, 2, 2, 2};
+	static const unsigned weights[STREAMS] = {4, 2, 2, 2};
 	size_t least = weights[STREAM_METADATA], most = WEIGHT_MAX;
 	size_t rest = weights[STREAM_EDGE] + weights[STREAM_BULK];
 	size_t limit = c->options.limit, need = c->places.metadata + 1, w = least;
+	struct level *roles = &c->streams[STREAM_METADATA].levels[0];
 
 	for (int i = 0; i < STREAMS; i++)
 		c->streams[i].weight = weights[i];
@@ -45,6 +46,11 @@ static void weigh(struct campaign *c)
 	c->streams[STREAM_METADATA].weight = (unsigned)w;
 	c->streams[STREAM_SECOND].weight = (unsigned)w / 2;
 	c->streams[STREAM_SECOND].done = !c->options.second;
+	/* each transition goes on with the roles where the one before it left off */
+	if (limit < SIZE_MAX / WEIGHT_MAX)
+		for (unsigned i = 0; i < roles->count; i++)
+			roles->walks[i].first =
+				c->options.index * (limit * w / (w + rest) / roles->count);
 }
 
 int campaign_create(struct campaign **campaign, const struct oplog *log,

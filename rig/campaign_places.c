@@ -235,22 +235,31 @@ static size_t put_classes(struct campaign *c, const struct classes *classes, boo
 	return start;
 }
 
-/* The end and the first operation, then the edges of classes, then of stretches. */
+/*
+ * The end, the first operation, and the last one torn and not done: what an update does last is
+ * often what decides. Then the edges of classes, then of stretches.
+ */
 static void add_edges(struct campaign *c, const struct classes *classes, uint32_t phase)
 {
 	static void (*const puts[])(struct places * places, const struct op_class *class) = {
 		put_class_ends, put_class_neighbours, put_stretch_ends, put_stretch_neighbours};
 	struct stream *stream = &c->streams[STREAM_EDGE];
-	struct walk *ends = &stream->levels[0].walks[0];
+	struct level *ends = add_level(stream);
 	size_t start = c->places.used;
 
 	put(&c->places, c->operations + 1);
 	put(&c->places, 1);
-	*ends = (struct walk){.where = c->places.list + start,
+	ends->walks[ends->count++] = (struct walk){.where = c->places.list + start,
 		.count = c->operations ? 2 : 1,
 		.skip = ASKED | LANDED,
 		.bits = c->operations ? 1 : 0};
-	add_level(stream)->count = 1;
+	start = c->places.used;
+	if (c->operations) {
+		ends = add_level(stream);
+		put(&c->places, c->operations);
+		add_walk(c, ends, start, TEAR_TORN, 0);
+		add_walk(c, ends, start, TEAR_CLEAN, 0);
+	}
 	for (size_t i = 0; i < sizeof(puts) / sizeof(*puts); i++) {
 		struct level *level = add_level(stream);
 
@@ -368,18 +377,15 @@ static struct level *add_metadata_walks(struct campaign *c, size_t start, uint32
 static int add_metadata(
 	struct campaign *c, const struct classes *classes, uint32_t phase, struct err *e)
 {
-	size_t limit = c->options.limit, start = c->places.used;
-	uint64_t share = limit < SIZE_MAX / METADATA_WEIGHT ? limit * METADATA_WEIGHT / 10 / 3 : 0;
+	size_t start = c->places.used;
 	struct level *roles;
 	int code = put_roles(c, classes, e);
 
 	if (code)
 		return code;
 	roles = add_metadata_walks(c, start, (uint32_t)campaign_mix(c->options.seed));
-	for (unsigned i = 0; i < roles->count; i++) {
+	for (unsigned i = 0; i < roles->count; i++)
 		roles->walks[i].step = golden_step(roles->walks[i].count);
-		roles->walks[i].first = c->options.index * share;
-	}
 	start = put_classes(c, classes, true, put_all);
 	add_metadata_walks(c, start, phase);
 	for (size_t i = start; i < c->places.used; i++) {
@@ -396,7 +402,7 @@ static int add_metadata(
 int campaign_places_init(struct campaign *c, const struct classes *classes, struct err *e)
 {
 	uint32_t phase = c->options.index * GOLDEN + (uint32_t)campaign_mix(c->options.seed);
-	size_t room = 2 + c->operations;
+	size_t room = 3 + c->operations;
 	int code;
 
 	/* the roles; before equal ones are dropped, each of the four kinds of edges */

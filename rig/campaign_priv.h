@@ -35,8 +35,6 @@ struct walk {
 	uint64_t first; /* and this is how many steps others have gone before */
 };
 
-#define METADATA_WEIGHT 4 /* the least; of 10 */
-
 #define WALKS_MAX 3
 
 /* Walks that take turns. */
@@ -45,7 +43,7 @@ struct level {
 	unsigned count, turn;
 };
 
-#define LEVELS_MAX 5
+#define LEVELS_MAX 6
 
 enum stream_name { STREAM_METADATA, STREAM_EDGE, STREAM_BULK, STREAM_SECOND, STREAMS };
 
