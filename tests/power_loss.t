@@ -15,12 +15,26 @@ my @pair = ('--only', '1.0.0:1.1.0');
 my $good = $bench->rig('run', $scenario, '--board', 'demo-1', @pair, '--cuts', 12);
 is $good->{exit}, 0, 'twelve cuts of an update pass' or diag $good->{out}, $good->{err};
 my @records = $bench->journal(($bench->runs)[-1]);
-my @cuts = grep { $_->{kind} eq 'cut' } @records;
-is scalar @cuts, 12, 'twelve cuts were made';
-is scalar(grep { defined $_->{landed} } @cuts), 12, 'and all of them landed';
-is scalar(grep { defined $_->{landed} && $_->{op} ne 'end' && $_->{landed} != $_->{op} } @cuts), 0,
-	'each where it was asked for';
-is scalar(keys %{ { map { $_->{requested} => 1 } @cuts } }), 12, 'all distinct';
+my %first = map { $_->{trial} => 1 } grep { $_->{kind} eq 'cut' } @records;
+my @cuts = grep { $_->{kind} eq 'cut' && delete $first{ $_->{trial} } } @records;
+is scalar(grep { !defined $_->{landed_as} } @cuts), 0, 'every first cut landed';
+is scalar(grep { $_->{landed_as} ne $_->{requested} } @cuts), 0, 'where it was asked for';
+is scalar(keys %{ { map { $_->{landed_as} => 1 } @cuts } }), 12, 'twelve of them at different places';
+my @second = grep { $_->{kind} eq 'cut' && $_->{agreement} eq 'unknown' } @records;
+cmp_ok scalar @second, '>', 0, 'second cuts were made in recoveries';
+is_deeply [grep { !defined $_->{counted} } @second], [], 'and the board says where';
+my ($traced) = grep { $_->{kind} eq 'trace' } @records;
+is $traced->{source}, 'operations', 'the trace is of flash operations';
+my %sizes = map { $_->{size} => 1 } @{ $traced->{classes} };
+is_deeply [sort keys %sizes], [qw(bulk metadata)], 'which are metadata and bulk';
+my ($coverage) = grep { $_->{kind} eq 'coverage' } @records;
+is $coverage->{cuts}, 12, 'coverage says as much';
+like $good->{out}, qr/# 12 distinct cuts of 16,\d+ operations: /, 'in a sentence for people, too';
+my $recomputed = `$^X $FindBin::Bin/coverage.pl @{[ $bench->path('runs/' . ($bench->runs)[-1] . '/journal.ndjson') ]} 2>&1`;
+is $?, 0, 'coverage worked out again from the journal agrees' or diag $recomputed;
+is scalar(grep { $_->{kind} eq 'verdict' && $_->{verdict} ne 'pass' } @records), 0, 'all passed';
+my $updates = grep { $_->{kind} eq 'update' && ($_->{trial} // '') =~ /^cut=/ } @records;
+cmp_ok $updates, '>=', 2 * @cuts, 'after each cut the same update was given once more';
 
 # nothing writes flash between a cut and its verdict
 my ($cut, $writes) = (0, 0);
@@ -34,6 +48,8 @@ ok scalar(grep { $_->{kind} eq 'probe' && $_->{writes} } @records), 'though the 
 
 my ($first) = grep { $_->{kind} eq 'prepare' } @records;
 is $first->{how}, 'probe', 'the first trial was prepared by the probe';
+is scalar(grep { $_->{kind} eq 'prepare' && $_->{how} eq 'snapshot' } @records), scalar @cuts,
+	'those after it from a snapshot';
 
 my $bad = $bench->rig('run', $scenario, '--board', 'demo-broken', @pair, '--cuts', 300, '--fail-fast');
 is $bad->{exit}, 1, 'the planted defect is found' or diag $bad->{out}, $bad->{err};

@@ -134,7 +134,7 @@ my @run = ('run', $scenario, '--only', '1.0.0:1.1.0', '--cuts', 8);
 my $whole = uninterrupted($bench, @run);
 is $whole->{exit}, 0, 'a run that is not cut short passes' or diag $whole->{err};
 my @order = @{ $whole->{verdicts}{'1.0.0:1.1.0'}{trials} };
-is scalar @order, 9, 'with its trials';
+cmp_ok scalar @order, '>=', 9, 'with its trials';
 
 my $r = $bench->rig('run', '--resume', 'last');
 is $r->{exit}, 2, 'a run that went to its end is not taken up again';
@@ -308,7 +308,7 @@ my $manifest = Bench::slurp("$root/fixtures/firmware/releases.lua") =~ s{\.\./\.
 $bench->write('other.conf', $conf =~ s{releases = "[^"]*"}{releases = "releases.lua"}r);
 $bench->write('releases.lua', $manifest =~ s{firmware/bootloader\.hex}{firmware/broken/bootloader.hex}r);
 refused('a release is another', 'the images of release 1\.0\.0 are others now', '--config', $bench->path('other.conf'));
-$bench->write('releases.lua', $manifest =~ s/downgrade = false/via = { ["1.0.0"] = "1.2.0" }/r);
+$bench->write('releases.lua', $manifest =~ s/("2\.0\.0", "[\d-]+"), 2/$1, 1/r);
 refused('the plan is another', 'the plan is another one now', '--config', $bench->path('other.conf'));
 is scalar @{ [$bench->journal($last_id)] }, scalar @journal, 'a run that is refused stays as it was';
 

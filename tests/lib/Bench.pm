@@ -72,10 +72,18 @@ sub start {
 	return { pid => $pid, out_path => $out, err_path => $err };
 }
 
+# What takes longer than anything here may is ended, so that the test fails and does not hang.
+my $patience = 400; # seconds, on the slowest machine and under sanitizers
+
 sub finish {
 	my ($self, $r) = @_;
-	waitpid $r->{pid}, 0;
-	$r->{exit} = $? & 127 ? "signal " . ($? & 127) : $? >> 8;
+	my $ended = wait_for($patience, sub { waitpid($r->{pid}, POSIX::WNOHANG()) == $r->{pid} });
+	if (!$ended) {
+		kill TERM => $r->{pid};
+		wait_for(30, sub { waitpid($r->{pid}, POSIX::WNOHANG()) == $r->{pid} })
+			or do { kill KILL => $r->{pid}; waitpid $r->{pid}, 0 };
+	}
+	$r->{exit} = !$ended ? "ended after $patience s" : $? & 127 ? "signal " . ($? & 127) : $? >> 8;
 	$r->{out} = slurp($r->{out_path}) // '';
 	$r->{err} = slurp($r->{err_path}) // '';
 	return $r;
