@@ -71,6 +71,21 @@ sub verdicts {
 	return \%items;
 }
 
+# What the cuts of each item covered, and the windows that were found: of its last start.
+sub covered {
+	my ($bench, $id) = @_;
+	my (%items, %on);
+	for my $r ($bench->journal($id)) {
+		my ($kind, $board) = ($r->{kind}, $r->{board} // '');
+		$on{$board} = $r->{item} if $kind eq 'item-start';
+		$items{ $on{$board} } = {} if $kind eq 'item-start' && !$r->{resumed};
+		next if $kind !~ /^(?:coverage|window)$/;
+		delete @$r{qw(seq t_mono_ns t_wall board trial kind)};
+		$items{ $on{$board} }{$kind eq 'window' ? "window $r->{first}-$r->{last} $r->{tear}" : $kind} = $r;
+	}
+	return \%items;
+}
+
 # Boards interleave: without the order.
 sub points { my ($tap) = @_; return [sort map { s/ok \d+/ok/r } $tap =~ /^( *(?:not )?ok \d+ - .*)$/mg] }
 
@@ -107,6 +122,7 @@ sub resume {
 	is $r->{exit}, $whole->{exit}, "$name: the exit status is that of a run that was not cut short"
 		or diag $r->{err};
 	is_deeply verdicts($bench, $last_id), $whole->{verdicts}, "$name: so are the verdicts, in their order";
+	is_deeply covered($bench, $last_id), $whole->{covered}, "$name: so are coverage and windows";
 	is_deeply points($r->{out}), points($whole->{out}), "$name: so are the points of the TAP";
 	my ($exit, $said) = prove_says($bench, $r->{out});
 	is $exit, $whole->{prove}, "$name: prove takes the whole document" or diag $said;
@@ -123,6 +139,7 @@ sub uninterrupted {
 	my $whole = $bench->rig(@args);
 	my $id = ($bench->runs)[-1];
 	$whole->{verdicts} = verdicts($bench, $id);
+	$whole->{covered} = covered($bench, $id);
 	$whole->{totals} = end_of($bench, $id)->{totals};
 	($whole->{prove}) = prove_says($bench, $whole->{out});
 	return $whole;
