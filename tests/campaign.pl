@@ -61,6 +61,13 @@ sub verdicts { return grep { $_->{kind} eq 'verdict' } @_ }
 # Runs the default campaign until the first failure; after how many trials it came, what it was, and whether replays agree.
 sub hunt {
 	my ($b, $seed) = @_;
+	my $r = hunt_one($b, $seed);
+	print STDERR "$b->{name}, seed $seed: ", $r->{found} ? "found after $r->{found} trials, replayed $r->{replay}" : 'not found', "\n";
+	return $r;
+}
+
+sub hunt_one {
+	my ($b, $seed) = @_;
 	my $bench = bench_of($b);
 	my $r = $bench->rig('run', $scenario, '--board', 'planted', '--seed', $seed, '--fail-fast', '--quiet');
 	my @records = $bench->journal(($bench->runs)[-1] // 'none');
