@@ -727,8 +727,9 @@ end
 
 -- One trial of an item: the unit that is reported, run again when it fails, and replayed. cut is its cut in the
 -- grammar of --cut, if it has one; why says what it was chosen for. Returns its verdict, and the table that f
--- returned, if it did. In a run that was taken up again, a trial that has a verdict is not run: both are known.
-function Trial:trial(key, f, cut, why)
+-- returned, if it did; note, if given, is called with both, also where the verdict ends the item. In a run that was
+-- taken up again, a trial that has a verdict is not run: both are known.
+function Trial:trial(key, f, cut, why, note)
 	if self.key then
 		fail("script", "t:trial inside t:trial")
 	end
@@ -736,8 +737,10 @@ function Trial:trial(key, f, cut, why)
 		-- the item failed before its trials; its second attempt got as far as them, and trials are not run for that
 		error(setmetatable({ code = "reached", message = "it came as far as its trials", where = "" }, Error), 0)
 	end
+	note = note or function() end
 	local known = self.known[key]
 	if known then
+		note(known.verdict, known.outcome)
 		stop_at(self, known.verdict)
 		return known.verdict, known.outcome
 	end
@@ -763,6 +766,7 @@ function Trial:trial(key, f, cut, why)
 	if verdict ~= "error" then
 		self.trials[verdict] = (self.trials[verdict] or 0) + 1
 	end
+	note(verdict, outcome)
 	if broken then
 		error(broken, 0)
 	end

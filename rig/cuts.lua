@@ -326,9 +326,11 @@ local function one_cut(t, f, text, why)
 			end
 			t.outcome.findings = names_of(t.findings)
 		end
-	end, text, why)
+	end, text, why, function(verdict, outcome)
+		-- of the trial that ends the item, too
+		sure(t.coverage:trial { verdict = verdict, cuts = outcome and outcome.cuts or {} })
+	end)
 	outcome = outcome or {}
-	sure(t.coverage:trial { verdict = verdict, cuts = outcome.cuts or {} })
 	learn_commit(t, outcome, text)
 	if verdict == "fail" and outcome.landed then
 		t.failures[outcome.landed] = outcome.findings

@@ -56,6 +56,9 @@ is $bad->{exit}, 1, 'the planted defect is found' or diag $bad->{out}, $bad->{er
 my ($failed) = grep { $_->{kind} eq 'verdict' && $_->{verdict} eq 'fail' } $bench->journal(($bench->runs)[-1]);
 ok $failed, 'a trial failed';
 is $failed->{again}, 'deterministic', 'and failed again the same way';
+my ($short) = grep { $_->{kind} eq 'coverage' } $bench->journal(($bench->runs)[-1]);
+is $short->{failed}, 1, 'the coverage has the trial that the run stopped at';
+unlike $short->{sentence}, qr/no failing window/, 'and does not say that nothing fails';
 like $failed->{replay}, qr/^rig run .* --board demo-broken --only 1\.0\.0:1\.1\.0 --cut \d\S* --seed 1$/,
 	'with the command that replays it';
 like $bad->{out}, qr/replay: /, 'which is in the TAP too';
