@@ -777,7 +777,7 @@ end
 blame["fail-fast"] = "fail"
 blame["reached"] = "pass"
 
-prim.include("cuts", prim, Board, Trial, { fail = fail, wait = wait, tool = tool, caught = caught })
+prim.include("cuts", prim, Board, Trial, { fail = fail, wait = wait, tool = tool, caught = caught, try = rig.try })
 
 -- --- one item -----------------------------------------------------------------------------------
 

@@ -173,12 +173,18 @@ end
 
 -- A cut in the recovery from one before, counted from the power-on. No uncut recovery was traced that flash could be
 -- compared with: where it fell is the board's own word, and what it landed on is left open.
+-- Returns whether it fired and, where the device did not come up before that, this boot, for the judge.
 function Board:cut_recovery(cut)
+	local up, why = true, nil
 	local fired, event = self:cut_during(cut, function()
 		self:power_off()
 		self:power_on()
-		self:wait_ready()
+		up, why = lib.try(self.wait_ready, self)
 	end)
+	if not up then
+		self.t:note(("it did not come up after the cut before: %s"):format(why))
+		return false, { ready = false }
+	end
 	if fired then
 		local counted = event.op ~= "end" and event.op or nil
 		record_cut(self, {
@@ -188,7 +194,7 @@ function Board:cut_recovery(cut)
 				counted and "the board says operation " .. counted or "when it was over"),
 		})
 	end
-	return fired
+	return fired, nil
 end
 
 local function landing_by_lines(board, trace, cut, event)

@@ -9,12 +9,15 @@ end
 -- The same update given once more, with no help, to a board at rest: what became of it.
 local function give(t, board, release)
 	board:power_on()
-	board:wait_ready()
-	local ok, why = rig.try(board.update, board, release)
+	local ok, why = rig.try(board.wait_ready, board)
+	if ok then
+		ok, why = rig.try(board.update, board, release)
+	end
 	local seen = { accepted = ok, error = not ok and why or nil }
 	if ok then
-		seen.boot = { ready = true, version = board:version() }
-		seen.user_data = board:observe_user_data(t.seed)
+		local answered, version = rig.try(board.version, board)
+		seen.boot = { ready = answered, version = answered and version or nil }
+		seen.user_data = answered and board:observe_user_data(t.seed) or nil
 	end
 	seen.primary = board:identify("primary")
 	return seen
@@ -69,7 +72,7 @@ local function uncut(t, board, item, state)
 end
 
 local function which(item, seen)
-	local version = seen.boots[1].version
+	local version = seen.boots[#seen.boots].version
 	return version == item.from.version and "old" or version == item.to.version and "new" or nil
 end
 
@@ -81,12 +84,18 @@ local function cut_once(t, board, item, trace, cuts)
 	end, trace)
 	local landed = fired and board:landing(trace, cuts[1], event) or nil
 	local count = fired and 1 or 0
+	local down
 	-- a second cut counts from the power-on after the first
 	for i = 2, #cuts do
-		fired = fired and board:cut_recovery(cuts[i])
+		if fired then
+			fired, down = board:cut_recovery(cuts[i])
+		end
 		count = count + (fired and 1 or 0)
 	end
 	local seen = board:observe(t.seed, expectation(item))
+	if down then
+		table.insert(seen.boots, 1, down) -- it may come up now: it needed help all the same
+	end
 	local placed = landed and landed.agreement
 	seen.cut = {
 		requested = cuts.text, operations = trace.operations, fired = fired, landed = placed and landed or nil,
