@@ -131,6 +131,7 @@ end
 -- Runs f with a cut armed. Returns true and the event when the power was cut, false when f ended before
 -- the cut came. What f was doing when the power went ends in an error that stops here.
 function Board:cut_during(cut, f, trace)
+	local armed = false
 	if cut.op ~= "end" then
 		local on = what_to_arm(cut, trace)
 		if self:can("trigger") then
@@ -138,14 +139,16 @@ function Board:cut_during(cut, f, trace)
 		end
 		if on then
 			wait("cut.arm", { on = on })
+			armed = true
 		end
 	end
 	local ok, e = xpcall(f, caught)
-	if cut.op == "end" then
-		if not ok then
-			error(e, 0)
-		end
+	if not armed and not ok then
+		error(e, 0)
+	elseif cut.op == "end" then
 		return true, { op = "end", off = self:power_off() }
+	elseif not armed then
+		return false -- what could be disarmed is the cut of the trial before
 	end
 	local result = wait("cut.disarm")
 	if result.fired then
