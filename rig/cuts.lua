@@ -228,6 +228,8 @@ function Board:landing(trace, cut, event)
 		latency_ns = event.latency_ns, off = event.off,
 	})
 	check.parts = parts
+	-- a torn operation counts as one, whether flash shows the tear or not
+	check.counted_done = board and board.op - (board.tear == "torn" and 0 or 1) or check.done
 	return check
 end
 
@@ -237,7 +239,7 @@ function Board:recovery(trace, landed)
 	if trace.source ~= "operations" or landed.agreement ~= "agrees" then
 		return nil
 	end
-	local done = landed.done + (landed.torn and 1 or 0)
+	local done = landed.counted_done
 	local path = self.work .. "/recovery.trace"
 	local total = wait("trigger.trace", { path = path, from = done + 1 }).operations
 	return total - done, sure(trace.log:writes(landed.parts, path, done + 1)), path
