@@ -745,7 +745,7 @@ function Trial:trial(key, f, cut, why, note)
 		return known.verdict, known.outcome
 	end
 	local failed, earlier, findings = self.failed, self.verdict, self.findings
-	self.key, self.witness, self.evidence = key, nil, nil
+	self.key, self.witness, self.evidence, self.trouble = key, nil, nil, nil
 	prim.record("trial-start", { key = key, why = why })
 	local verdict, e, outcome = attempt(self, f)
 	outcome = type(outcome) == "table" and outcome or self.outcome
@@ -756,7 +756,9 @@ function Trial:trial(key, f, cut, why, note)
 		witness = self.witness, evidence = self.evidence,
 		reason = e and e.message or first and ("%s: %s"):format(first.text, first.seen) or nil,
 	}
-	if verdict == "fail" then
+	if verdict == "fail" and self.trouble then
+		broken = self.trouble
+	elseif verdict == "fail" then
 		record.again, broken = attempt_again(self, f, verdict)
 	end
 	prim.record("verdict", record)

@@ -264,8 +264,21 @@ function Board:evidence_begin()
 	self.logs_at = { console = log_size(self, "console"), openocd = log_size(self, "openocd") }
 end
 
+-- The flash, as files for the evidence: before the update, after the cut and at rest.
+local function flash_files(board, trace, landed)
+	local files = { ["flash-before.bin"] = trace.state.path }
+	if landed and landed.parts then
+		local path = board.work .. "/after-cut.flash"
+		sure(trace.log:flash(landed.parts, path))
+		files["flash-after-cut.bin"] = path
+	end
+	files["flash-at-rest.bin"] = board:read_flash("at-rest.flash")
+	return files
+end
+
 -- Keeps what a person needs to understand why this trial failed. landed and recovery as landing() and recovery()
--- gave them. Leaves power off. The first attempt's is kept.
+-- gave them. Leaves power off. The first attempt's is kept. All was seen that the verdict is made of: where the bench
+-- fails now, the verdict stands, and the item ends with the bench's error after it.
 function Board:keep_evidence(trace, cuts, landed, recovery)
 	local t = self.t
 	if t.again or not t.key or t.evidence then
@@ -274,13 +287,13 @@ function Board:keep_evidence(trace, cuts, landed, recovery)
 	local files, texts, logs = {}, {}, {}
 	t.evidence_kept = (t.evidence_kept or 0) + 1
 	if t.evidence_kept <= FULL_EVIDENCE then
-		files["flash-before.bin"] = trace.state.path
-		if landed and landed.parts then
-			local path = self.work .. "/after-cut.flash"
-			sure(trace.log:flash(landed.parts, path))
-			files["flash-after-cut.bin"] = path
+		local ok, found = xpcall(flash_files, caught, self, trace, landed)
+		if ok then
+			files = found
+		else
+			t.trouble = found
+			texts["flash-left-out.txt"] = ("the flash could not be read: %s\n"):format(found.message)
 		end
-		files["flash-at-rest.bin"] = self:read_flash("at-rest.flash")
 	else
 		texts["flash-left-out.txt"] = ("the first %d failures of this item have the flash in their evidence\n"):format(
 			FULL_EVIDENCE)
