@@ -275,12 +275,12 @@ static void a_replay_is_quoted_for_a_shell(void **state)
 	json_t *job = json_pack("{s:s, s:s, s:{s:i}}", "scenario", "/a/b.lua", "scenario_as_given",
 		"my tests/it's.lua", "options", "seed", 7);
 	json_t *item = json_pack("{s:s, s:{}}", "key", "1.0.0:2.0.0", "from");
-	json_t *command = run_replay(job, "demo-1", item, "57:torn:3");
+	json_t *command = run_replay(job, "demo-1", item, "3", "57:torn:3");
 
 	(void)state;
 	assert_string_equal(json_string_value(command),
-		"rig run 'my tests/it'\\''s.lua' --board demo-1 --only 1.0.0:2.0.0 --cut 57:torn:3 "
-		"--seed 7");
+		"rig run 'my tests/it'\\''s.lua' --board demo-1 --only 1.0.0:2.0.0 --cut 3 "
+		"--cut 57:torn:3 --seed 7");
 	json_decref(job);
 	json_decref(item);
 	json_decref(command);
@@ -291,7 +291,7 @@ static void an_items_replay_asks_for_the_cuts_that_were_asked_for(void **state)
 	json_t *job = json_pack("{s:s, s:{s:i, s:[s, s]}}", "scenario", "b.lua", "options", "seed",
 		7, "cut", "57", "end,3");
 	json_t *item = json_pack("{s:s, s:{}}", "key", "1.0.0:2.0.0", "from");
-	json_t *command = run_replay(job, "demo-1", item, NULL);
+	json_t *command = run_replay(job, "demo-1", item, NULL, NULL);
 
 	(void)state;
 	assert_string_equal(json_string_value(command),
