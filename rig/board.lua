@@ -556,18 +556,6 @@ function Board:observe(seed, given)
 	return seen
 end
 
--- The next release after this one that a device is to take and keep, or nil.
-function Board:later_release(release)
-	local next_one
-	for _, other in ipairs(self.releases) do
-		if not other.reverts and prim.version_less(release.version, other.version)
-			and not (next_one and prim.version_less(next_one.version, other.version)) then
-			next_one = other
-		end
-	end
-	return next_one
-end
-
 -- --- what a scenario does with its findings ------------------------------------------------------
 
 local Trial = {}

@@ -54,6 +54,7 @@ static bool kind_wanted(const json_t *scenario, enum transition_kind kind)
 static json_t *transition_item(const struct plan *plan, size_t index)
 {
 	const struct transition *tr = &plan->transitions[index];
+	size_t later = plan_next_release(plan->manifest, transition_holds(tr));
 	json_t *via = json_array(), *item;
 
 	for (size_t i = 0; i + 1 < tr->path_count; i++)
@@ -64,6 +65,8 @@ static json_t *transition_item(const struct plan *plan, size_t index)
 		"via", via);
 	if (tr->reason[0])
 		json_object_set_new(item, "reason", json_string(tr->reason));
+	if (later != RELEASE_NONE)
+		json_object_set(item, "later", release_json(plan->manifest, later));
 	return item;
 }
 

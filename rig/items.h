@@ -22,9 +22,10 @@ struct items {
  * compared, or 0 where sizes do not matter. The plan's trails and flashes are those that the boards
  * will walk, if every item leaves its board as it should. options: "only" as plan.h's filters. An
  * item is {"key", "index", "title"} and, over transitions, "from", "to" (releases as in the
- * manifest), "expect" (a kind of plan.h), "via": [releases before to] and "reason"; over releases,
- * "release", of which those that revert are left out. ERR_CONFIG, ERR_USAGE, ERR_NOMEM. Finished
- * with items_finish().
+ * manifest), "expect" (a kind of plan.h), "via": [releases before to], "reason" and "later" (a
+ * release: plan_next_release() of what the board then holds; or none); over releases, "release", of
+ * which those that revert are left out. ERR_CONFIG, ERR_USAGE, ERR_NOMEM. Finished with
+ * items_finish().
  */
 int items_init(struct items *items, const json_t *scenario, json_t *manifest, const json_t *options,
 	unsigned boards, unsigned page_bytes, struct err *e);

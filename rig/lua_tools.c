@@ -217,13 +217,6 @@ static int l_judge(lua_State *L)
 	return 2;
 }
 
-/* version_less(a, b) → whether a is older than b */
-static int l_version_less(lua_State *L)
-{
-	lua_pushboolean(L, semver_compare(luaL_checkstring(L, 1), luaL_checkstring(L, 2)) < 0);
-	return 1;
-}
-
 static const luaL_Reg tools[] = {
 	{"application", l_application},
 	{"file_size", l_file_size},
@@ -232,7 +225,6 @@ static const luaL_Reg tools[] = {
 	{"judge", l_judge},
 	{"parse_cuts", l_parse_cuts},
 	{"segments", l_segments},
-	{"version_less", l_version_less},
 	{NULL, NULL},
 };
 

@@ -200,6 +200,17 @@ static void decide(const struct manifest *m, struct transition *t)
 	}
 }
 
+size_t plan_next_release(const struct manifest *m, size_t at)
+{
+	char reason[128];
+
+	for (size_t to = at + 1; to < m->count; to++)
+		if (!m->releases[to].reverts && next_on_path(m, at, to) == to &&
+			!refused(m, at, to, reason, sizeof(reason)))
+			return to;
+	return RELEASE_NONE;
+}
+
 static int no_memory(struct err *e)
 {
 	return err_set(e, ERR_NOMEM, "plan: out of memory");

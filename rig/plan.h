@@ -83,6 +83,10 @@ int plan_shard(struct plan *plan, unsigned boards, const struct plan_cost *cost,
 /* What the plan costs in all on one board, in ms. */
 unsigned long long plan_estimate_ms(const struct plan *plan, const struct plan_cost *cost);
 
+/* The nearest later release that a device which holds at is to take directly, and to keep; an
+ * index, or RELEASE_NONE. */
+size_t plan_next_release(const struct manifest *m, size_t at);
+
 /* "upgrade", "upgrade-via", "downgrade", "refuse", "revert". */
 const char *transition_kind_name(enum transition_kind kind);
 

@@ -31,7 +31,7 @@ end
 -- What follows when nothing is wrong so far: the same update again, and a later one.
 local function go_on(t, board, item, seen, cuts)
 	seen.retry = give(t, board, item.to)
-	local later = board:later_release(item.expect == "revert" and item.from or item.to)
+	local later = item.later
 	if later and seen.retry.accepted and is_later_tried(item, cuts) then
 		seen.later = give(t, board, later)
 		seen.later.to = later.version

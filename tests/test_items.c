@@ -120,6 +120,40 @@ static void a_release_that_reverts_is_no_item_over_releases(void **state)
 	json_decref(options);
 }
 
+static const char *later_of(const struct items *items, const char *key)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach (json_array_get(items->boards, 0), i, item)
+		if (strcmp(json_string_value(json_object_get(item, "key")), key) == 0)
+			return json_string_value(
+				json_object_get(json_object_get(item, "later"), "version"));
+	return NULL;
+}
+
+static void a_later_release_is_one_that_policy_lets_a_device_take(void **state)
+{
+	json_t *s = scenario("transitions", NULL), *m = manifest(), *options = json_object();
+	json_t *policy = json_object_get(m, "policy");
+	struct items items;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(items_init(&items, s, m, options, 1, 0, &e), 0);
+	assert_string_equal(later_of(&items, "1.0.0:1.1.0"), "2.0.0");
+	assert_string_equal(later_of(&items, "1.1.0:1.0.0"), "2.0.0"); /* refused: it keeps 1.1.0 */
+	assert_null(later_of(&items, "1.0.0:2.0.0"));
+	items_finish(&items);
+	json_object_set_new(policy, "refuse", json_pack("[[ss]]", "1.1.0", "2.0.0"));
+	assert_int_equal(items_init(&items, s, m, options, 1, 0, &e), 0);
+	assert_null(later_of(&items, "1.0.0:1.1.0"));
+	items_finish(&items);
+	json_decref(s);
+	json_decref(m);
+	json_decref(options);
+}
+
 static const char *item_at(const json_t *list, size_t index, const char *field)
 {
 	return json_string_value(json_object_get(json_array_get(list, index), field));
@@ -308,6 +342,7 @@ int main(void)
 		cmocka_unit_test(a_scenario_that_names_kinds_gets_only_those),
 		cmocka_unit_test(releases_boards_and_once_need_no_policy),
 		cmocka_unit_test(a_release_that_reverts_is_no_item_over_releases),
+		cmocka_unit_test(a_later_release_is_one_that_policy_lets_a_device_take),
 		cmocka_unit_test_setup_teardown(
 			a_diverse_order_begins_with_the_pairs_that_differ_most, scratch_setup,
 			scratch_teardown),
