@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define SAVE_AFTER_MS 5000
+#define SAVE_AGAIN_MS 200
 #define MARK_WITHIN_MS 1000
 #define WARN_PERCENT 90
 
@@ -32,9 +33,15 @@ void keeper_wear_save(struct keeper *k)
 	fprintf(stderr, "rig-keeper: board %s: %s\n", k->name, e.msg);
 }
 
+/* Not while a cut is on its way: writing waits for the disk, and the cut would wait for that. */
 static void save_now(uv_timer_t *timer)
 {
-	keeper_wear_save(timer->data);
+	struct keeper *k = timer->data;
+
+	if (k->cut.state == CUT_ARMED || k->cut.state == CUT_FIRED)
+		uv_timer_start(timer, save_now, SAVE_AGAIN_MS, 0);
+	else
+		keeper_wear_save(k);
 }
 
 /* Something was counted: it is on disk soon, but not once for every trial. */
