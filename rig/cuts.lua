@@ -379,11 +379,15 @@ end
 function Trial:cuts(trace, f)
 	self.coverage, self.commit = tool("coverage", trace.described), {}
 	self.windows, self.failures = 0, {}
-	local began, made = prim.clock(), 0
+	local began, made, known = prim.clock(), 0, 0 -- known: of those made, before the run was taken up again
+	local function count(text)
+		made = made + 1
+		known = known + (self.known["cut=" .. text] and 1 or 0)
+	end
 	self.at_end[#self.at_end + 1] = function()
 		prim.record("coverage", self.coverage:result())
 		local ok, _, why = prim.remember_trace(trace.board, self.item, trace.path,
-			made > 0 and (prim.clock() - began) / made or 0)
+			made > known and (prim.clock() - began) / (made - known) or 0)
 		if not ok then
 			self:note("the trace could not be kept for plans: " .. why)
 		end
@@ -391,7 +395,7 @@ function Trial:cuts(trace, f)
 	if self.options.cut then
 		for _, text in ipairs(self.options.cut) do
 			one_cut(self, f, text, "asked")
-			made = made + 1
+			count(text)
 		end
 		return
 	end
@@ -412,7 +416,7 @@ function Trial:cuts(trace, f)
 		outcome.verdict = verdict
 		sure(campaign:outcome(text, outcome))
 		record_windows(self, campaign)
-		made = made + 1
+		count(text)
 	end
 	record_windows(self, campaign)
 end
