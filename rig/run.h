@@ -32,7 +32,8 @@ struct run *run_create(uv_loop_t *loop, void (*ended)(void *arg, int exit_status
  *    "scenario": path, "data_dir", "bench": {"name", "file"}, "boards": [board objects],
  *    "manifest": {…} or null,
  *    "options": {"only": […], "cuts": n or "all", "cut": […], "seed": n, "fail_fast": bool,
- *    "hold_on_fail": bool, "hold_ms": n, "tap": 13|14}, "plan_only": bool: answers {"scenario", "plan"} and leases nothing}
+ *    "hold_on_fail": bool, "hold_ms": n, "tap": 13|14},
+ *    "plan_only": bool: answers {"scenario", "plan"} and leases nothing}
  */
 void run_start(struct run *run, json_t *job, struct rpc_call *call);
 
