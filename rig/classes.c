@@ -108,7 +108,7 @@ static void look_at_programs(struct builder *b)
 }
 
 /* What the pages of an erase get, all together. */
-static unsigned gets(const struct builder *b, const struct oplog_op *op)
+static unsigned pages_get(const struct builder *b, const struct oplog_op *op)
 {
 	uint32_t first = op->address / b->page_size;
 	uint32_t last = (uint32_t)((op->address + (uint64_t)op->size - 1) / b->page_size);
@@ -135,7 +135,7 @@ static void look_at_erases(struct builder *b)
 		if (b->log->ops[i].kind != OPLOG_ERASE)
 			continue;
 		for (size_t k = i; k < end; k++) {
-			unsigned all = gets(b, &b->log->ops[k]);
+			unsigned all = pages_get(b, &b->log->ops[k]);
 
 			b->notes[k].metadata =
 				!(all & GETS_BULK) && (all || end - i <= CLASSES_METADATA_MAX);
