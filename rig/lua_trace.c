@@ -278,7 +278,7 @@ static int l_trace_landing(lua_State *L)
 {
 	struct trace *t = trace_at(L, 1);
 	const char *requested = luaL_checkstring(L, 3);
-	struct landing_check check;
+	struct landing_check check = {0};
 	struct err e;
 	json_t *parts = lua_json_get(L, 2, &e);
 	json_t *word = parts ? lua_json_get(L, 4, &e) : NULL;
