@@ -1,4 +1,7 @@
-#include "cli_plan.h"
+#include "cli.h"
+
+#include "cli_job.h"
+#include "spawn.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -106,7 +109,8 @@ static void print_items(const json_t *plan)
 	}
 }
 
-void cli_plan_print(const json_t *answer)
+/* A worker's answer to a job that is only planned, {"scenario", "plan"}. */
+static void print_answer(const json_t *answer)
 {
 	const json_t *plan = json_object_get(answer, "plan"), *trail, *key;
 	const json_t *trails = json_object_get(plan, "trails");
@@ -125,4 +129,75 @@ void cli_plan_print(const json_t *answer)
 			printf(" %s", json_string_value(key));
 		putchar('\n');
 	}
+}
+
+struct plan_command {
+	struct cli_job ask;
+	struct rpc *worker;
+	struct spawned *child;
+	bool failed_to_start, closed;
+	struct err error;
+};
+
+static void worker_said(void *arg, struct rpc_call *call, const char *method, json_t *params)
+{
+	struct plan_command *pc = arg;
+	const char *why = json_string_value(json_object_get(params, "text"));
+
+	if (call)
+		cli_refuse_call(arg, call, method, params);
+	else if (strcmp(method, "ended") == 0)
+		snprintf(pc->error.msg, sizeof(pc->error.msg), "%s", why ? why : "");
+}
+
+static void worker_closed(void *arg, const struct err *why)
+{
+	struct plan_command *pc = arg;
+
+	(void)why;
+	pc->closed = true;
+}
+
+static const struct rpc_handlers worker_handlers = {worker_said, worker_closed};
+
+static void plan_answered(void *arg, const struct err *e, json_t *result)
+{
+	struct plan_command *pc = arg;
+
+	if (e) {
+		pc->failed_to_start = true;
+		pc->error = *e;
+		return;
+	}
+	if (pc->ask.json) {
+		json_dumpf(result, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_answer(result);
+	}
+}
+
+int cli_plan(struct cli *cli, int argc, char **argv)
+{
+	static struct plan_command pc; /* until the process ends, as all of a command */
+	static json_t *job;
+	struct err e;
+	int status;
+
+	pc = (struct plan_command){.ask = {.cli = cli}};
+	status = cli_job_parse(&pc.ask, argc, argv);
+	if (status >= 0)
+		return status;
+	if (pc.ask.resume_name)
+		return cli_usage(pc.ask.name, "--resume is for rig run");
+	if (cli_load(cli, &e) || cli_job_make(&pc.ask, true, &job, &e) ||
+		cli_job_worker(cli, NULL, &worker_handlers, &pc, &pc.child, &pc.worker, &e))
+		return cli_fail(&e);
+	rpc_request(pc.worker, "run", json_pack("{s:O}", "job", job), CLI_JOB_START_MS,
+		plan_answered, &pc);
+	while (!pc.closed)
+		uv_run(&cli->loop, UV_RUN_ONCE);
+	rpc_destroy(pc.worker);
+	spawn_destroy(pc.child);
+	return pc.failed_to_start ? cli_fail(&pc.error) : EXIT_PASS;
 }
