@@ -1,6 +1,5 @@
 /* What the keeper takes as a sign that the DUT is off, and what gives a fed board away. */
-#include "keeper_bench.h"
-#include "keeper_fakes.h"
+#include "keeper_devices.h"
 
 #define BOARD(power)                                                                               \
 	"{\"power\":{\"driver\":\"fake\"" power "},\"console\":{\"driver\":\"fake\"},"             \
@@ -16,16 +15,6 @@ static struct peer *opened(const char *devices)
 	assert_answer(open_board(owner, devices, NULL), "none");
 	assert_answer(peer_call(owner, "power.set", on(true)), "none");
 	return owner;
-}
-
-static void say(struct peer *p, const char *text)
-{
-	assert_answer(peer_call(p, "console.write", json_pack("{s:s}", "data", text)), "none");
-}
-
-static json_t *command(struct peer *p, const char *text)
-{
-	return peer_call(p, "probe.command", json_pack("{s:s}", "text", text));
 }
 
 /* Switches off; what the answer says of how it is known. */
