@@ -9,6 +9,7 @@
 
 #define BOARDS_MAX 64
 #define COLUMNS_DEFAULT 80
+#define LABEL_COLUMNS 14 /* of a closing line; what is wrapped goes on under its text */
 #define REDRAW_NS 100000000
 #define ESTIMATE_AFTER_NS 2000000000 /* sooner the rate is that of flashing and of starting */
 
@@ -422,6 +423,49 @@ static long long total(const struct progress *p, const char *name)
 	return json_integer_value(json_object_get(json_object_get(p->end, "totals"), name));
 }
 
+/* How many columns the next word takes: bytes but for those that go on in UTF-8. */
+static size_t word_columns(const char *word, size_t len)
+{
+	size_t columns = 0;
+
+	for (size_t i = 0; i < len; i++)
+		columns += ((unsigned char)word[i] & 0xc0) != 0x80;
+	return columns;
+}
+
+/*
+ * A closing line: label and text, wrapped between words. A word that is longer than a line is not
+ * cut.
+ */
+static void put_wrapped(struct progress *p, const char *label, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static void put_wrapped(struct progress *p, const char *label, const char *fmt, ...)
+{
+	size_t columns = columns_of(p), at = LABEL_COLUMNS, len;
+	char *words = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&words, fmt, ap) < 0)
+		words = NULL;
+	va_end(ap);
+	fprintf(p->out, "%-*s", LABEL_COLUMNS, label);
+	for (const char *word = words ? words : "?"; *word; word += len + (word[len] == ' ')) {
+		len = strcspn(word, " ");
+		if (at > LABEL_COLUMNS && at + 1 + word_columns(word, len) > columns) {
+			fprintf(p->out, "\n%*s", LABEL_COLUMNS, "");
+			at = LABEL_COLUMNS;
+		} else if (at > LABEL_COLUMNS) {
+			fputc(' ', p->out);
+			at++;
+		}
+		fwrite(word, 1, len, p->out);
+		at += word_columns(word, len);
+	}
+	fputc('\n', p->out);
+	free(words);
+}
+
 static void put_items(struct progress *p)
 {
 	static const struct {
@@ -445,9 +489,9 @@ static void put_findings(struct progress *p)
 
 	json_object_foreach (p->findings, item, finding) {
 		json_array_foreach (json_object_get(finding, "windows"), i, window)
-			fprintf(p->out, "window        %s: %s\n", item, json_string_value(window));
+			put_wrapped(p, "window", "%s: %s", item, json_string_value(window));
 		if (*text(finding, "sentence"))
-			fprintf(p->out, "coverage      %s: %s\n", item, text(finding, "sentence"));
+			put_wrapped(p, "coverage", "%s: %s", item, text(finding, "sentence"));
 	}
 }
 
@@ -459,7 +503,8 @@ void progress_finish(struct progress *p, const char *run_dir)
 	if (!p->end) {
 		fprintf(p->out, "the run died: its journal has no end\n");
 	} else {
-		fprintf(p->out, "\nverdict       %s%s%s\n", text(p->end, "verdict"),
+		fputc('\n', p->out);
+		put_wrapped(p, "verdict", "%s%s%s", text(p->end, "verdict"),
 			*text(p->end, "text") ? ": " : "", text(p->end, "text"));
 		put_items(p);
 		if (total(p, "trials"))

@@ -28,7 +28,10 @@ void progress_record(struct progress *p, const json_t *record);
  */
 void progress_past(struct progress *p, const json_t *record);
 
-/* Ends the line and prints the closing lines that a person reads. run_dir may be NULL. */
+/*
+ * Ends the line and prints the closing lines that a person reads, long ones wrapped at the columns
+ * there are, or at 80 where out is no terminal and none were said. run_dir may be NULL.
+ */
 void progress_finish(struct progress *p, const char *run_dir);
 
 void progress_destroy(struct progress *p);

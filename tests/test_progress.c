@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#define LABEL 14 /* columns before the text of a closing line */
+
 struct screen {
 	struct progress *p;
 	FILE *out;
@@ -217,6 +219,65 @@ static void what_was_covered_and_where_it_fails_is_said_at_the_end(void **state)
 	close_screen(&s);
 }
 
+/* What progress_finish() prints of one item's coverage. */
+static void print_coverage(struct screen *s, unsigned columns, const char *sentence)
+{
+	open_screen(s, false, columns);
+	begin(s, 1, 1);
+	say(s, 1, "coverage", "demo-1", json_pack("{s:s}", "sentence", sentence));
+	say(s, 2, "end", NULL,
+		json_pack("{s:s, s:s, s:{s:i}}", "verdict", "pass", "reason", "finished", "totals",
+			"items", 1));
+	progress_finish(s->p, NULL);
+}
+
+static void what_is_long_goes_on_under_its_text(void **state)
+{
+	struct screen s;
+
+	(void)state;
+	print_coverage(&s, 0,
+		"22 distinct cuts of 8,263 operations: 3 of 40 metadata operations before, 2 "
+		"torn, 3 after; no failing window wider than 1,200 operations");
+	assert_non_null(strstr(s.text,
+		"\ncoverage      1.0.0:2.0.0: 22 distinct cuts of 8,263 operations: 3 of 40\n"
+		"              metadata operations before, 2 torn, 3 after; no failing window\n"
+		"              wider than 1,200 operations\n"
+		"time "));
+	close_screen(&s);
+}
+
+static void no_word_is_lost_or_cut_however_narrow_the_terminal(void **state)
+{
+	static const char sentence[] = "one two three \xe2\x80\xa6"
+				       "four five,six seven";
+
+	(void)state;
+	for (unsigned columns = 1; columns < 90; columns++) {
+		char joined[2 * sizeof(sentence)] = "";
+		struct screen s;
+		char *at, *rest;
+		size_t len = 0;
+
+		print_coverage(&s, columns, sentence);
+		at = strstr(s.text, "1.0.0:2.0.0:");
+		assert_non_null(at);
+		*strstr(at, "\ntime") = '\0';
+		at = strtok_r(at + strlen("1.0.0:2.0.0:"), "\n", &rest);
+		for (; at; at = strtok_r(NULL, "\n", &rest)) {
+			at += strspn(at, " ");
+			/* the ellipsis has two bytes more than columns */
+			if (strchr(at, ' '))
+				assert_true(LABEL + strlen(at) < columns + 2);
+			len += (size_t)snprintf(
+				joined + len, sizeof(joined) - len, "%s%s", len ? " " : "", at);
+			assert_true(len < sizeof(joined));
+		}
+		assert_string_equal(joined, sentence);
+		close_screen(&s);
+	}
+}
+
 static void what_an_item_said_before_it_was_begun_again_is_void(void **state)
 {
 	struct screen s;
@@ -246,6 +307,8 @@ int main(void)
 		cmocka_unit_test(what_is_not_a_terminal_gets_whole_lines_only),
 		cmocka_unit_test(a_resumed_run_goes_on_where_it_was),
 		cmocka_unit_test(what_was_covered_and_where_it_fails_is_said_at_the_end),
+		cmocka_unit_test(what_is_long_goes_on_under_its_text),
+		cmocka_unit_test(no_word_is_lost_or_cut_however_narrow_the_terminal),
 		cmocka_unit_test(what_an_item_said_before_it_was_begun_again_is_void),
 		cmocka_unit_test(cuts_are_summed_up_only_where_there_were_trials),
 	};
