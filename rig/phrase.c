@@ -145,8 +145,8 @@ char *phrase_wear(const json_t *record)
 		fprintf(out, "at most %" JSON_INTEGER_FORMAT " erases of one page",
 			number(record, "erases_max"));
 		if (has(record, "erases_page"))
-			fprintf(out, " (0x%llx)",
-				(unsigned long long)number(record, "erases_page"));
+			fprintf(out, " (page %" JSON_INTEGER_FORMAT ")",
+				number(record, "erases_page"));
 		between = ", ";
 	}
 	if (has(record, "relay_cycles"))

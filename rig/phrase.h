@@ -14,7 +14,7 @@ char *phrase_window(const json_t *record);
  */
 char *phrase_coverage(const json_t *record);
 
-/* Of a "wear": "at most 12 erases of one page, 34 relay cycles". */
+/* Of a "wear": "at most 12 erases of one page (page 127), 34 relay cycles". */
 char *phrase_wear(const json_t *record);
 
 #endif
