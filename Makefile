@@ -118,7 +118,7 @@ $(B)/bench: $(call obj,$(wildcard tests/bench/*.c)) $(LIBRIG)
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # --- running ------------------------------------------------------------------------------------
-.PHONY: check check-run check-asan fuzz fuzz-seeds fuzz-run demo bench lint help clean deps install
+.PHONY: check check-run check-asan check-campaign campaign fuzz fuzz-seeds fuzz-run demo bench lint help clean deps install
 check: deps-check ## install what is missing, build, run every test
 	@$(MAKE) --no-print-directory check-run
 
@@ -200,6 +200,14 @@ demo: deps-build ## install what is missing, build, run the main job on virtual 
 bench: deps-check ## measure and print what the rig itself costs
 	@$(MAKE) --no-print-directory all $(B)/bench
 	@RIG_BUILD=$(CURDIR)/$(B) perl -Itests/lib tests/bench/bench.pl
+
+campaign: deps-check ## the campaign against every planted build, and the table of docs/campaign.md
+	@$(MAKE) --no-print-directory all
+	@RIG_BUILD=$(CURDIR)/$(B) perl tests/campaign.pl --write docs/campaign.md
+
+check-campaign: deps-check ## the same for CI: one seed, one replay, 300 trials of the good build
+	@$(MAKE) --no-print-directory all
+	@RIG_BUILD=$(CURDIR)/$(B) perl tests/campaign.pl --seeds 1 --good 300 --replays 1
 
 LIBDIR := $(DESTDIR)$(PREFIX)/lib/rig
 SHAREDIR := $(DESTDIR)$(PREFIX)/share/rig
