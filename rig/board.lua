@@ -639,10 +639,10 @@ function Trial:judge(observations)
 	return verdict, findings
 end
 
--- Whether the judge would find a failure of the DUT in what was seen so far. Says nothing to anybody.
+-- Whether the judge would find a failure of the DUT in what was seen so far, and the verdict. Says nothing to anybody.
 function Trial.would_fail(_, observations)
 	local _, verdict = tool("judge", observations)
-	return verdict == "fail"
+	return verdict == "fail", verdict
 end
 
 -- Whether the time that the run's budget has for this item is used up.

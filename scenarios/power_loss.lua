@@ -38,11 +38,13 @@ local function go_on(t, board, item, seen, cuts)
 	end
 end
 
--- Judges what was seen; where that fails, keeps the evidence as it stands, else goes on.
+-- Judges what was seen; where that fails, keeps the evidence as it stands, else goes on. Where the bench is at fault
+-- nothing more is asked of the device: what it does after a cut that nobody knows is not held against it.
 local function judge(t, board, item, trace, seen, cuts, landed, recovery)
-	if t:would_fail(seen) then
+	local fails, verdict = t:would_fail(seen)
+	if fails then
 		board:keep_evidence(trace, cuts, landed, recovery)
-	else
+	elseif verdict ~= "error" then
 		go_on(t, board, item, seen, cuts)
 		if t:would_fail(seen) then
 			board:keep_evidence(trace, cuts, landed, recovery)
