@@ -201,7 +201,7 @@ function Board:cut_recovery(cut)
 end
 
 local function landing_by_lines(board, trace, cut, event)
-	local counted = event.op ~= "end" and event.op or trace.operations
+	local counted = event.op ~= "end" and event.op or nil -- at the end nobody counts
 	record_cut(board, {
 		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed, counted = counted,
 		agreement = "unknown", latency_ns = event.latency_ns, off = event.off,
