@@ -379,7 +379,9 @@ end
 function Trial:cuts(trace, f)
 	self.coverage, self.commit = tool("coverage", trace.described), {}
 	self.windows, self.failures = 0, {}
-	local began, made, known = prim.clock(), 0, 0 -- known: of those made, before the run was taken up again
+	local began = prim.clock()
+	local before_ms = began - self.began_ms -- for the uncut update: about what a trial takes, until one was made
+	local made, known = 0, 0 -- known: of those made, before the run was taken up again
 	local function count(text)
 		made = made + 1
 		known = known + (self.known["cut=" .. text] and 1 or 0)
@@ -387,15 +389,15 @@ function Trial:cuts(trace, f)
 	self.at_end[#self.at_end + 1] = function()
 		prim.record("coverage", self.coverage:result())
 		local ok, _, why = prim.remember_trace(trace.board, self.item, trace.path,
-			made > known and (prim.clock() - began) / (made - known) or 0)
+			made > known and (prim.clock() - began) / (made - known) or before_ms)
 		if not ok then
 			self:note("the trace could not be kept for plans: " .. why)
 		end
 	end
 	if self.options.cut then
 		for _, text in ipairs(self.options.cut) do
+			count(text) -- first: a failure may end the item
 			one_cut(self, f, text, "asked")
-			count(text)
 		end
 		return
 	end
@@ -412,11 +414,11 @@ function Trial:cuts(trace, f)
 				self.item_key, made, planned))
 			break
 		end
+		count(text)
 		local verdict, outcome = one_cut(self, f, text, why)
 		outcome.verdict = verdict
 		sure(campaign:outcome(text, outcome))
 		record_windows(self, campaign)
-		count(text)
 	end
 	record_windows(self, campaign)
 end
