@@ -1,0 +1,146 @@
+#!/usr/bin/perl
+# The campaign as a user runs it: the window round a failure is found, a budget ends it, one seed gives one journal, and
+# a board that cannot tell its flash operations is cut at its lines of progress.
+use strict;
+use warnings;
+use FindBin;
+use JSON::PP;
+use lib "$FindBin::Bin/lib";
+use Bench;
+use Test::More;
+
+my $bench = Bench->new(boards => ['demo-1', 'demo-broken'], conf => <<'E2');
+board "plain" { type = "nrf52840dk",
+  power = { driver = "virtual", linger_ms = 2000 }, console = { driver = "virtual" },
+  probe = { driver = "openocd", adapter = "virtual" } }
+E2
+my $scenario = "$FindBin::Bin/../scenarios/power_loss.lua";
+my @pair = ('--only', '1.1.0:1.2.0');
+
+sub last_run { return ($bench->runs)[-1] }
+sub records { my ($kind, @r) = @_; return grep { $_->{kind} eq $kind } @r ? @r : $bench->journal(last_run()) }
+sub journal_path { return $bench->path("runs/$_[0]/journal.ndjson") }
+sub recomputed { my $said = `$^X $FindBin::Bin/coverage.pl @{[ journal_path(last_run()) ]} 2>&1`; return $? == 0 ? '' : $said }
+sub of_class { my ($kind, $trials) = @_; return grep { $_->{why} eq $kind } @$trials }
+
+# --- a failure and its window --------------------------------------------------------------------
+
+# With this seed the first cut of the campaign lies in the window of the planted defect (docs/demo-dut.md).
+my @hunt = ('run', $scenario, '--board', 'demo-broken', @pair, '--seed', 2);
+my $hunt = $bench->rig(@hunt, '--cuts', 1);
+my $hunted = last_run();
+is $hunt->{exit}, 1, 'a campaign that hits the planted defect fails' or diag $hunt->{out}, $hunt->{err};
+my @records = $bench->journal($hunted);
+my @windows = records('window', @records);
+is scalar(@windows), 1, 'round the failure it finds one window' or diag $hunt->{out};
+my $window = $windows[0] || {};
+is "$window->{first}-$window->{last}", '11235-11268', 'from the erase to the record that comes late';
+ok $window->{whole}, 'both ends are known';
+is $window->{tear}, 'torn', 'the erase fails only when it is torn, so the window does';
+is $window->{findings}[0], 'bricked', 'with what was found';
+my @starts = records('trial-start', @records);
+is scalar(grep { !$_->{why} } @starts), 0, 'every trial says what it was chosen for';
+is_deeply [scalar of_class('uncut', \@starts), scalar of_class('window', \@starts), scalar @starts],
+	[1, $window->{trials}, $window->{trials} + 2], 'beside the uncut one and the one asked for, all were for the window';
+my %verdict = map { $_->{cut} => $_->{verdict} } grep { defined $_->{cut} } records('verdict', @records);
+my ($torn_first) = grep { /^11235:torn/ } keys %verdict;
+is $verdict{ $torn_first // 'none' }, 'fail', 'the first of the window failed when torn';
+is $verdict{11235}, 'pass', 'and passed when cut clean';
+is_deeply [map { $verdict{$_} } map { my $n = $_; grep { /^$n:torn/ } keys %verdict } 11234, 11269], [qw(pass pass)],
+	'those on either side of it passed';
+my @wrong = grep { my ($n) = /^(\d+)/; $verdict{$_} ne ($n < 11_235 || $n > 11_268 || $_ eq '11235' ? 'pass' : 'fail') } keys %verdict;
+is_deeply \@wrong, [], 'all in it failed, and none outside of it';
+my $line = qr/operations 11235-11268 torn: bricked/;
+like $hunt->{out}, qr/^ +# $line/m, 'the TAP shows the window';
+like $hunt->{err}, qr/^window +1\.1\.0:1\.2\.0: $line/m, 'the progress, too';
+like $bench->rig('show', $hunted)->{out}, qr/^ +1\.1\.0:1\.2\.0 on demo-broken: $line/m, 'and so does rig show';
+my ($coverage) = records('coverage', @records);
+is $coverage->{failed}, scalar(grep { $_ eq 'fail' } values %verdict), 'the coverage says how many failed';
+unlike $coverage->{sentence}, qr/no failing window/, 'and does not say that there is no window';
+is recomputed(), '', 'coverage worked out again from the journal agrees';
+
+my $again = $bench->rig(@hunt, '--cuts', 1);
+is $again->{exit}, 1, 'the same campaign again fails';
+my $same = `$^X $FindBin::Bin/journal_same.pl @{[ map { journal_path($_) } $hunted, last_run() ]} 2>&1`;
+is $?, 0, 'with the same journal' or diag $same;
+
+my $fast = $bench->rig(@hunt, '--cuts', 4, '--fail-fast');
+is $fast->{exit}, 1, 'with --fail-fast it fails, too';
+my @fast = $bench->journal(last_run());
+is_deeply [map { $_->{verdict} } records('verdict', @fast)], [qw(pass fail)], 'and stops after the first failure';
+is_deeply [records('window', @fast)], [], 'without a search for the window';
+is +(records('end', @fast))[0]{reason}, 'fail-fast', 'as its end says';
+is +(records('coverage', @fast))[0]{failed}, 1, 'what was covered is said all the same';
+is recomputed(), '', 'and is what the journal says';
+
+# --- how much ------------------------------------------------------------------------------------
+
+my $none = $bench->rig('run', $scenario, '--board', 'demo-1', @pair, '--cuts', 0);
+is $none->{exit}, 0, 'without any cuts the uncut update passes' or diag $none->{out}, $none->{err};
+my @none = $bench->journal(last_run());
+is_deeply [map { "$_->{trial} $_->{verdict}" } records('verdict', @none)], ['uncut pass'], 'which is the only trial';
+is +(records('coverage', @none))[0]{cuts}, 0, 'nothing is covered';
+like $none->{out}, qr/^ +# nothing was cut$/m, 'as the sentence for people says';
+
+my $plan = decode_json($bench->rig('plan', $scenario, '--json', '--board', 'demo-1', @pair, '--cuts', 'all')->{out});
+my $all = $plan->{plan}{items}[0]{campaign};
+my ($n, $covered) = ($all->{operations}, $all->{coverage});
+is $n, +(records('trace', @none))[0]{operations}, 'a plan for all cuts is of the operations that were traced';
+is $covered->{cuts}, 2 * $n + 1, 'it has a clean and a torn cut of each, and the end';
+is_deeply [@$covered{qw(gap end)}, $covered->{tears}], [0, JSON::PP::true, { clean => $n + 1, torn => $n }], 'and leaves nothing out';
+like $covered->{sentence}, qr/all points, before and torn at each operation and after the last/, 'as it says';
+
+my $short = $bench->rig('run', $scenario, '--board', 'demo-1', '--budget', '3s');
+is $short->{exit}, 5, 'a budget that is too short for all transitions leaves it inconclusive' or diag $short->{out};
+my @short = $bench->journal(last_run());
+my ($end) = records('end', @short);
+is "$end->{verdict} $end->{reason}", 'inconclusive budget', 'because of the budget';
+my @ran = map { $_->{item} } records('item-end', @short);
+is scalar(records('coverage', @short)), scalar(@ran), 'each item that ran says what was covered';
+is_deeply [grep { $_->{verdict} ne 'pass' } records('item-end', @short)], [], 'and passed';
+my $left = $end->{totals}{items} - @ran;
+my @skipped = $short->{out} =~ /^ok \d+ - \S+ # SKIP not run: the time budget is used up/mg;
+is scalar(@skipped), $left, 'those that did not are shown as skipped';
+like $end->{text}, qr/ $left items? (?:was|were) not run$/, 'and counted';
+
+my $part = $bench->rig('run', $scenario, '--board', 'demo-1', @pair, '--cuts', 'all', '--budget', '6s');
+is $part->{exit}, 0, 'a budget that ends within the only transition gives what was tried' or diag $part->{out};
+my @part = $bench->journal(last_run());
+my $cuts = grep { defined $_->{cut} } records('verdict', @part);
+my $trials = $all->{trials} - 1;
+my @notes = grep { $_->{text} eq "the time for 1.1.0:1.2.0 is used up: $cuts of about $trials trials were made" } records('note', @part);
+is scalar(@notes), 1, 'and says what was not' or diag explain [map { $_->{text} } records('note', @part)];
+is +(records('coverage', @part))[0]{trials}, $cuts, 'the coverage is of what was made';
+
+my $nothing = $bench->rig('run', $scenario, '--board', 'demo-1', @pair, '--budget', '1ms');
+is $nothing->{exit}, 5, 'a budget for nothing is inconclusive';
+is_deeply [records('item-start')], [], 'and nothing is begun';
+
+# --- a board that cannot tell --------------------------------------------------------------------
+
+my $plain = $bench->rig('run', $scenario, '--board', 'plain', @pair, '--cuts', 'all');
+is $plain->{exit}, 0, 'a board without a trigger passes' or diag $plain->{out}, $plain->{err};
+my @plain = $bench->journal(last_run());
+my ($trace) = records('trace', @plain);
+is $trace->{source}, 'lines', 'its trace is of lines of progress';
+my $lines = $trace->{operations};
+cmp_ok $lines, '>', 1, 'of which there are some';
+is_deeply [map { "$_->{kind} $_->{region}" } @{ $trace->{classes} }], ['line none'], 'as the classes say: they are in no region';
+my @plain_cuts = records('cut', @plain);
+is_deeply [sort map { $_->{requested} } @plain_cuts], [sort 1 .. $lines, 'end'], 'it is cut at each of them and at the end';
+is_deeply [grep { defined $_->{landed_as} || defined $_->{landed} } @plain_cuts], [], 'where in flash is not said';
+is_deeply [map { $_->{counted} } sort { $a->{op} <=> $b->{op} } grep { $_->{op} ne 'end' } @plain_cuts], [1 .. $lines],
+	'but which line it was';
+is_deeply [map { $_->{agreement} } @plain_cuts], [('unknown') x @plain_cuts], 'nobody else can tell';
+my ($known) = records('coverage', @plain);
+is_deeply [@$known{qw(cuts positions end unplaced)}], [$lines + 1, $lines + 1, JSON::PP::true, 0], 'coverage counts lines, and the end';
+is_deeply [$known->{tears}, $known->{landing_error}], [{ clean => 0, torn => 0 }, { max => 0, mean => 0 }], 'and knows of no tears';
+like $known->{sentence}, qr/ of $lines lines of progress \(where in flash they fell is not known\)/, 'which its sentence says';
+is recomputed(), '', 'coverage worked out again from that journal agrees';
+my $planned = decode_json($bench->rig('plan', $scenario, '--json', '--board', 'plain', @pair, '--cuts', 'all')->{out});
+is_deeply $planned->{plan}{items}[0]{campaign}{coverage}, { map { $_ => $known->{$_} } keys %{ $planned->{plan}{items}[0]{campaign}{coverage} } },
+	'the plan of that campaign says what it came to';
+my $missed = $bench->rig('run', $scenario, '--board', 'plain', @pair, '--cut', $lines + 1);
+is $missed->{exit}, 5, 'a line that does not come is not cut at, which is inconclusive' or diag $missed->{out};
+
+done_testing;
