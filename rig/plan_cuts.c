@@ -37,6 +37,18 @@ static int add_hash(char text[PLAN_CUTS_IDENTITY_SIZE], const char *path, struct
 	return 0;
 }
 
+/* Boards of one type share traces, but not those of flash operations with those that have only
+ * lines of progress. */
+static void add_source(char text[PLAN_CUTS_IDENTITY_SIZE], const json_t *board)
+{
+	size_t used = strlen(text);
+	const char *source = json_object_get(json_object_get(board, "devices"), "trigger")
+				     ? "operations"
+				     : "lines";
+
+	snprintf(text + used, PLAN_CUTS_IDENTITY_SIZE - used, "%s%s", used ? " " : "", source);
+}
+
 static const char *bootloader_of(const json_t *board, const json_t *release)
 {
 	const char *own = str(json_object_get(board, "images"), "bootloader");
@@ -58,6 +70,8 @@ int plan_cuts_identity(char identity[PLAN_CUTS_IDENTITY_SIZE], const json_t *boa
 	if (code == 0)
 		code = add_hash(
 			identity, flash_files_application(board, json_object_get(to, "images")), e);
+	if (code == 0)
+		add_source(identity, board);
 	return code;
 }
 

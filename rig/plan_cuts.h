@@ -9,13 +9,14 @@
 
 struct err;
 
-/* What a trace is good for: the images of both releases on that board, and its bootloader. */
+/* What a trace is good for: the images of both releases on that board, its bootloader, and whether
+ * it can tell its flash operations (has a trigger). */
 #define PLAN_CUTS_IDENTITY_SIZE 256
 
 /*
  * Makes the identity of an item's update on a board: text that changes when an image concerned
- * does. board as docs/protocol.md has it, item with "from" and "to". ERR_IO when an image cannot be
- * read.
+ * does, or what the board can be traced by. board as docs/protocol.md has it, item with "from" and
+ * "to". ERR_IO when an image cannot be read.
  */
 int plan_cuts_identity(char identity[PLAN_CUTS_IDENTITY_SIZE], const json_t *board,
 	const json_t *item, struct err *e);

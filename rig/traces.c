@@ -314,7 +314,8 @@ static int check_about(const struct files *files, const char *key, const char *i
 	if (!says(*about, "key", key))
 		return missing(e, key, "what was kept is damaged, or is another's");
 	if (!says(*about, "identity", identity))
-		return missing(e, key, "the one that was kept was made with other images");
+		return missing(e, key,
+			"the one that was kept is of other images, or of a board that is traced another way");
 	if (digest_file(files->trace, digest, e) != 0 || !says(*about, "sha256", digest))
 		return missing(e, key, "what was kept is damaged");
 	return 0;
