@@ -100,5 +100,6 @@ for my $command (@commands) {
 	my $exit = $command =~ /--resume/ ? 2 : $command =~ /^rig run.*demo-broken/ ? 1 : 0;
 	is $r->{exit}, $exit, "README: $command" or diag $r->{out}, $r->{err};
 }
+is $bench->rig('safe-state')->{exit}, 0, 'and nothing is left on';
 
 done_testing;
