@@ -99,8 +99,8 @@ static void print_items(const json_t *plan)
 		seconds += json_number_value(json_object_get(campaign, "seconds"));
 	}
 	if (campaigns && known < campaigns)
-		printf("time       not known: %zu of %zu items have no trials with these images yet; "
-		       "`rig run … --cuts 1` makes some\n",
+		printf("time       not known: %zu of %zu items have no trace of these images yet; "
+		       "`rig run … --cuts 0` traces them\n",
 			campaigns - known, campaigns);
 	else if (campaigns) {
 		printf("time       ");

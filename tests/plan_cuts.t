@@ -46,7 +46,7 @@ sub records { my ($kind) = @_; return grep { $_->{kind} eq $kind } $bench->journ
 my $r = planned(@on);
 is $r->{exit}, 0, 'a plan can be had before any run' or diag $r->{err};
 like $r->{out}, qr/^ +no trace of 1\.1\.0:1\.2\.0: none was kept$/m, 'it says that there is no trace';
-like $r->{out}, qr/^time +not known: 1 of 1 items have no trials with these images yet; `rig run … --cuts 1` makes some$/m, 'and what to do';
+like $r->{out}, qr/^time +not known: 1 of 1 items have no trace of these images yet; `rig run … --cuts 0` traces them$/m, 'and what to do';
 is_deeply [keys %{ campaign(@on) }], ['missing'], 'nor has the JSON any numbers';
 is_deeply [$bench->runs], [], 'no run came of it';
 is scalar(grep { -e } glob $bench->path('runs/.boards/*')), 0, 'and no board was touched';
@@ -112,7 +112,7 @@ close $f or die "$image: $!";
 $r = planned(@on, @eight);
 is $r->{exit}, 0, 'after a change of an image';
 like $r->{out}, qr/^ +no trace of 1\.1\.0:1\.2\.0: .*other images/m, 'the trace is void';
-like $r->{out}, qr/--cuts 1` makes some/, 'and what to do is said again';
+like $r->{out}, qr/--cuts 0` traces them/, 'and what to do is said again';
 copy($original, $image) or die "$image: $!";
 is_deeply campaign(@on, @eight)->{by}, $plan->{by}, 'with the image as it was, it is good again';
 my ($kept) = glob $bench->path('runs/.traces/nrf52840dk/*.trace');
