@@ -27,7 +27,7 @@ static const struct {
 enum {
 	LANDED_CLEAN = 1, /* or, of a source that knows no tears: landed */
 	LANDED_TORN = 2,
-	PASSED_CLEAN = 4, /* a trial that landed so passed */
+	PASSED_CLEAN = 4, /* a trial with that cut alone passed */
 	PASSED_TORN = 8,
 	TEARLESS = 16, /* a tear was asked for, and the flash shows none */
 };
@@ -354,7 +354,8 @@ static void add_placed(struct coverage *c, const struct taken *t)
 	uint8_t *at = &c->at[fell];
 
 	*at |= torn ? LANDED_TORN : LANDED_CLEAN;
-	if (t->verdict == VERDICT_PASS)
+	/* a second cut changes what the first one leads to */
+	if (t->verdict == VERDICT_PASS && t->fired == 1)
 		*at |= torn ? PASSED_TORN : PASSED_CLEAN;
 	if (t->requested.tear == TEAR_TORN && !torn && error == 0)
 		*at |= TEARLESS;
@@ -400,7 +401,7 @@ struct figures {
 	uint32_t metadata, before, meta_torn, meta_tearless, after;
 	uint32_t tearless;                       /* of all operations */
 	struct stretch gap, clean_gap, torn_gap; /* of any cut, of each kind */
-	bool all_passed;                         /* wherever one landed, one passed */
+	bool all_passed;                         /* wherever one landed, one alone passed */
 };
 
 /* The first of the longest stretches of positions up to last at none of which a flag is set. */
@@ -530,7 +531,8 @@ static void say_metadata(struct sentence *s, const struct figures *f)
 }
 
 /*
- * That there is no failing window is said only where every cut that landed has a trial that passed.
+ * That there is no failing window is said only where every cut that landed has a trial with it
+ * alone that passed.
  */
 static void say_gap(const struct coverage *c, struct sentence *s, const struct figures *f)
 {

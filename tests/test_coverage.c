@@ -290,8 +290,48 @@ static void a_trial_of_two_cuts_is_second_and_depth(void **state)
 	says(c, "second", "2");
 	says(c, "sentence",
 		"'1 distinct cut of 10 operations: 1 of 4 metadata operations before, 0 torn, 0 "
-		"after; no failing window wider than 7 operations (7 where only clean cuts fail, "
-		"10 where only torn ones); depth 3, a second cut in 2 trials'");
+		"after; the widest stretch without a cut is 7 operations; depth 3, a second cut in "
+		"2 trials'");
+	coverage_destroy(c);
+}
+
+static void no_window_is_ruled_out_by_a_cut_that_was_never_alone(void **state)
+{
+	static const char pair[] =
+		"{'verdict': 'pass', 'cuts': [{'requested': '4', 'landed_as': '4'},"
+		" {'requested': '2', 'landed_as': null}]}";
+	struct coverage *c = covers("{'operations': 4}");
+
+	(void)state;
+	passes(c, "2");
+	add(c, pair);
+	says(c, "gap", "1");
+	says(c, "sentence",
+		"'2 distinct cuts of 4 operations; the widest stretch without a cut is 1 operation;"
+		" depth 2, a second cut in 1 trial'");
+	passes(c, "4:torn:1"); /* another tear says nothing of it */
+	says(c, "gap_by_tear", "{'clean': 1, 'torn': 3}");
+	says(c, "sentence",
+		"'3 distinct cuts of 4 operations; the widest stretch without a cut is 1 operation;"
+		" depth 2, a second cut in 1 trial'");
+	passes(c, "4");
+	says(c, "sentence",
+		"'3 distinct cuts of 4 operations; no failing window wider than 1 operation (1 "
+		"where only clean cuts fail, 3 where only torn ones); depth 2, a second cut in 1 "
+		"trial'");
+	coverage_destroy(c);
+}
+
+static void a_cut_of_a_second_attempt_is_no_second_cut(void **state)
+{
+	struct coverage *c = covers("{'operations': 1}");
+
+	(void)state;
+	add(c, "{'verdict': 'pass', 'cuts': [{'requested': '1', 'landed_as': '1'},"
+	       " {'requested': '2', 'landed_as': null, 'again': true}]}");
+	says(c, "sentence",
+		"'1 distinct cut of 1 operation; no failing window wider than 1 operation (1 where "
+		"only clean cuts fail, 1 where only torn ones)'");
 	coverage_destroy(c);
 }
 
@@ -633,6 +673,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(the_gap_is_the_first_of_the_longest),
 		cmocka_unit_test(the_end_is_a_position_of_its_own),
 		cmocka_unit_test(a_trial_of_two_cuts_is_second_and_depth),
+		cmocka_unit_test(no_window_is_ruled_out_by_a_cut_that_was_never_alone),
+		cmocka_unit_test(a_cut_of_a_second_attempt_is_no_second_cut),
 		cmocka_unit_test(all_metadata_is_said_when_it_is_so),
 		cmocka_unit_test(no_window_is_ruled_out_once_a_trial_failed),
 		cmocka_unit_test(no_window_is_ruled_out_by_a_cut_that_nothing_is_known_of),
