@@ -282,6 +282,9 @@ static uint32_t note_landing(struct campaign *c, const struct cut *requested,
 		(at == asked || at == asked + 1))
 		c->state[requested->tear][asked] |= UNTEARABLE;
 	state = &c->state[o->landed.tear][at];
+	/* with a second cut it says nothing of this one alone, which is still to be tried */
+	if (single)
+		*state |= ALONE;
 	if (!(*state & LANDED)) {
 		*state |= LANDED;
 		c->landed++;

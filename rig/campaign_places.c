@@ -157,7 +157,7 @@ static void add_walk(
 			list[used++] = list[i];
 	places->used = start + used;
 	*walk = (struct walk){
-		.where = list, .count = used, .tear = tear, .skip = ASKED | LANDED, .phase = phase};
+		.where = list, .count = used, .tear = tear, .skip = ASKED | ALONE, .phase = phase};
 	while ((uint64_t)1 << walk->bits < used)
 		walk->bits++;
 	level->count++;
@@ -251,7 +251,7 @@ static void add_edges(struct campaign *c, const struct classes *classes, uint32_
 	put(&c->places, 1);
 	ends->walks[ends->count++] = (struct walk){.where = c->places.list + start,
 		.count = c->operations ? 2 : 1,
-		.skip = ASKED | LANDED,
+		.skip = ASKED | ALONE,
 		.bits = c->operations ? 1 : 0};
 	start = c->places.used;
 	if (c->operations) {

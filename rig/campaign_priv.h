@@ -16,6 +16,7 @@ enum {
 	UNTEARABLE = 16, /* torn there, it landed as a clean one */
 	METADATA = 32,   /* before, torn or after a metadata operation */
 	BASED = 64,      /* second cuts may follow it */
+	ALONE = 128,     /* a trial with that cut alone landed there */
 };
 
 /*
@@ -27,7 +28,7 @@ struct walk {
 	size_t count;
 	uint32_t after; /* 1: the cut is after the operation, that is at the next one */
 	enum cut_tear tear;
-	uint8_t skip; /* positions of which this is known: ASKED, LANDED … */
+	uint8_t skip; /* positions of which this is known: ASKED, ALONE … */
 	uint32_t phase;
 	unsigned bits; /* of 2^bits points, next is the next one */
 	uint64_t next;

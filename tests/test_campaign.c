@@ -547,6 +547,41 @@ static void a_torn_cut_that_landed_clean_counts_once_and_is_not_tried_again(void
 	finish(s);
 }
 
+/* Cuts alone land where they should; the first of two one operation further. */
+static void first_of_two_lands_further(
+	const struct device *device, const struct cuts *cuts, struct campaign_outcome *outcome)
+{
+	if (cuts->count == 2 && cuts->list[0].op < device->operations)
+		outcome->landed.op++;
+}
+
+static void what_was_only_the_first_of_two_cuts_is_tried_alone(void **state)
+{
+	const struct cuts pair = {.list = {{.op = 7}, {.op = 2}}, .count = 2};
+	struct campaign_outcome outcome = {.fired = true,
+		.placed = true,
+		.landed = pair.list[0],
+		.cuts_fired = 2,
+		.recovery = -1};
+	struct story *s = story(log_update(3, 60), &everything);
+	uint8_t *map;
+	struct err e;
+
+	(void)state;
+	s->device.answer = first_of_two_lands_further;
+	assert_int_equal(campaign_outcome(s->campaign, &pair, &outcome, &e), 0);
+	assert_int_equal(campaign_landed(s->campaign), 1);
+	run(s);
+	assert_true(count_why(s, s->count, "second") > 0);
+	map = tried(s);
+	for (size_t at = 1; at <= s->log.count; at++)
+		assert_int_equal(map[at], 3);
+	assert_int_equal(map[s->log.count + 1], 1);
+	assert_nothing_twice(s);
+	free(map);
+	finish(s);
+}
+
 static void on_a_bench_that_places_nothing_the_limit_is_of_cuts_that_fired(void **state)
 {
 	struct campaign_options options = everything;
@@ -679,6 +714,7 @@ int main(void)
 		cmocka_unit_test(a_second_cut_follows_a_metadata_cut_that_passed_and_recovered),
 		cmocka_unit_test(second_cuts_are_at_most_a_third_of_the_trials),
 		cmocka_unit_test(a_torn_cut_that_landed_clean_counts_once_and_is_not_tried_again),
+		cmocka_unit_test(what_was_only_the_first_of_two_cuts_is_tried_alone),
 		cmocka_unit_test(on_a_bench_that_places_nothing_the_limit_is_of_cuts_that_fired),
 		cmocka_unit_test(a_cut_that_the_update_does_not_have_is_refused),
 		cmocka_unit_test(classes_of_another_log_are_refused),
