@@ -282,11 +282,15 @@ const struct host_hooks station_hooks = {
 /* --- items --------------------------------------------------------------------------------------
  */
 
-/* What is left of the run's budget, in milliseconds; negative: it has none. */
+/*
+ * What is left of the run's budget, in milliseconds; negative: it has none. What it took before it
+ * was taken up again is spent, the time in between is not.
+ */
 static json_int_t budget_left_ms(const struct run *run)
 {
 	json_int_t budget = json_integer_value(run_option(run, "budget_ms"));
-	json_int_t spent = (json_int_t)((uv_hrtime() - run->began_ns) / 1000000);
+	json_int_t spent = (json_int_t)((uv_hrtime() - run->began_ns) / 1000000) +
+			   (json_int_t)(known_seconds(&run->known) * 1e3);
 
 	return budget <= 0 ? -1 : spent < budget ? budget - spent : 0;
 }

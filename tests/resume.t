@@ -340,4 +340,28 @@ like $r->{err}, qr/^rig: run $last_id cannot be taken up again: \S+journal\.ndjs
 $bench->write("runs/$last_id/journal.ndjson", substr($text, 0, -7));
 resume($bench, $whole, 'half a line');
 
+# --- the budget -----------------------------------------------------------------------------------
+
+# it is spent by what was before; how long that took, the journal's clock says
+@run = ('run', $scenario, '--only', '1.0.0:1.1.0', '--cuts', 4, '--board', 'demo-1', '--budget', '1h');
+for my $case ([3600, 5, 'budget'], [60, 0, 'finished']) {
+	my ($seconds, $exit, $reason) = @$case;
+	$r = start_until($bench, \@run, 'any = 2', with_verdict(2));
+	kill_worker($bench);
+	$bench->finish($r);
+	my $file = "runs/$last_id/journal.ndjson";
+	my $killed = Bench::slurp($bench->path($file));
+	my $trials = grep { $_->{kind} eq 'trial-start' } $bench->journal($last_id);
+	$killed =~ s/"t_mono_ns":(\d+)(?=[^\n]*\n\z)/'"t_mono_ns":' . ($1 + $seconds * 1e9)/e or die 'no last record';
+	$bench->write($file, $killed);
+	stop_after('');
+	$r = $bench->rig('run', '--resume', 'last');
+	is $r->{exit}, $exit, "after $seconds s of an hour: the exit status" or diag $r->{err};
+	is end_of($bench, $last_id)->{reason}, $reason, "after $seconds s of an hour: it ends as $reason";
+	my ($bad, $said) = prove_says($bench, $r->{out});
+	unlike $said, qr/Parse errors/, "after $seconds s of an hour: prove takes the document";
+	my $made = grep { $_->{kind} eq 'trial-start' } $bench->journal($last_id);
+	is $made > $trials, $reason eq 'finished', "after $seconds s of an hour: trials are run when there is time";
+}
+
 done_testing;
