@@ -36,19 +36,22 @@ int digest_file(const char *path, char hex[DIGEST_HEX_SIZE], struct err *e)
 	return 0;
 }
 
+json_t *digest_of_file(const char *path)
+{
+	char hex[DIGEST_HEX_SIZE];
+	struct err e;
+
+	return json_pack(
+		"{s:s, s:s?}", "path", path, "sha256", digest_file(path, hex, &e) ? NULL : hex);
+}
+
 json_t *digest_images(const json_t *images)
 {
 	json_t *hashed = json_object(), *path;
 	const char *name;
-	struct err e;
 
-	json_object_foreach ((json_t *)(uintptr_t)images, name, path) {
-		char hex[DIGEST_HEX_SIZE];
-
-		json_object_set_new(hashed, name,
-			json_pack("{s:O, s:s?}", "path", path, "sha256",
-				digest_file(json_string_value(path), hex, &e) ? NULL : hex));
-	}
+	json_object_foreach ((json_t *)(uintptr_t)images, name, path)
+		json_object_set_new(hashed, name, digest_of_file(json_string_value(path)));
 	return hashed;
 }
 

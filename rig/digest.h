@@ -13,7 +13,10 @@ struct err;
 /* Writes the digest of the file's bytes in lower-case hex, ended. ERR_IO. */
 int digest_file(const char *path, char hex[DIGEST_HEX_SIZE], struct err *e);
 
-/* {NAME: path} as {NAME: {"path", "sha256": hex, or null when it cannot be read}}; a new object. */
+/* {"path", "sha256": hex, or null when it cannot be read}; a new object. */
+json_t *digest_of_file(const char *path);
+
+/* {NAME: path} as {NAME: digest_of_file()}; a new object. */
 json_t *digest_images(const json_t *images);
 
 /* A copy of a manifest (config.h) whose releases have digest_images(); null for no manifest. */

@@ -12,18 +12,48 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a board type says that changes what a trial does or how it is judged. */
+static const char *const type_data[] = {"flash", "regions", "may_write"};
+/* The same, of which rig.conf may say otherwise. */
+static const char *const board_data[] = {"boot", "can"};
+
+#define COUNT(list) (sizeof(list) / sizeof(*(list)))
+
+static void copy_fields(json_t *to, const json_t *from, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		json_t *value = json_object_get(from, names[i]);
+
+		if (value)
+			json_object_set(to, names[i], value);
+	}
+}
+
 json_t *run_board(const json_t *conf)
 {
 	const json_t *images = json_object_get(conf, "images");
+	const char *type_file = json_string_value(json_object_get(conf, "type_file"));
+	json_t *board = json_pack("{s:O, s:O, s:o*, s:O, s:o*}", "name",
+		json_object_get(conf, "name"), "type", json_object_get(conf, "type"), "type_file",
+		type_file ? digest_of_file(type_file) : NULL, "devices",
+		json_object_get(conf, "devices"), "images",
+		json_object_size(images) ? digest_images(images) : NULL);
 
-	return json_pack("{s:O, s:O, s:O, s:o*}", "name", json_object_get(conf, "name"), "type",
-		json_object_get(conf, "type"), "devices", json_object_get(conf, "devices"),
-		"images", json_object_size(images) ? digest_images(images) : NULL);
+	copy_fields(board, conf, type_data, COUNT(type_data));
+	copy_fields(board, conf, board_data, COUNT(board_data));
+	return board;
 }
 
 /* --- the same run ------------------------------------------------------------------------- */
 
-/* Images are the same when their bytes are, wherever they are. */
+/* Files are the same when their bytes are, wherever they are. */
+static bool same_file(const json_t *was, const json_t *is)
+{
+	const json_t *hash = json_object_get(was, "sha256");
+
+	return json_is_string(hash) && json_equal(hash, json_object_get(is, "sha256"));
+}
+
 static bool same_images(const json_t *was, const json_t *is)
 {
 	const char *name;
@@ -31,29 +61,46 @@ static bool same_images(const json_t *was, const json_t *is)
 
 	if (json_object_size(was) != json_object_size(is))
 		return false;
-	json_object_foreach ((json_t *)(uintptr_t)was, name, image) {
-		const json_t *hash = json_object_get(image, "sha256");
-
-		if (!json_is_string(hash) ||
-			!json_equal(hash, json_object_get(json_object_get(is, name), "sha256")))
+	json_object_foreach ((json_t *)(uintptr_t)was, name, image)
+		if (!same_file(image, json_object_get(is, name)))
 			return false;
-	}
 	return true;
+}
+
+/* The first of the fields that two boards do not both have alike, or NULL. */
+static const char *differs(
+	const json_t *was, const json_t *is, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const json_t *before = json_object_get(was, names[i]);
+		const json_t *now = json_object_get(is, names[i]);
+
+		if ((before || now) && !json_equal(before, now))
+			return names[i];
+	}
+	return NULL;
 }
 
 static int check_board(const json_t *was, const json_t *conf, struct err *e)
 {
 	static const char *const names[] = {"type", "devices"};
 	const char *board = json_string_value(json_object_get(was, "name"));
+	const char *type = json_string_value(json_object_get(was, "type")), *name;
 	json_t *is = run_board(conf);
 	int code = 0;
 
-	for (size_t i = 0; code == 0 && i < sizeof(names) / sizeof(*names); i++)
-		if (!json_equal(json_object_get(was, names[i]), json_object_get(is, names[i])))
-			code = err_set(e, ERR_USAGE, "board %s: its %s in rig.conf are others now",
-				board, names[i]);
-	if (code == 0 &&
-		!same_images(json_object_get(was, "images"), json_object_get(is, "images")))
+	if ((name = differs(was, is, names, COUNT(names))))
+		code = err_set(
+			e, ERR_USAGE, "board %s: its %s in rig.conf are others now", board, name);
+	else if (!same_file(json_object_get(was, "type_file"), json_object_get(is, "type_file")) ||
+		 differs(was, is, type_data, COUNT(type_data)))
+		code = err_set(
+			e, ERR_USAGE, "board %s: its type %s is another one now", board, type);
+	else if ((name = differs(was, is, board_data, COUNT(board_data))))
+		code = err_set(e, ERR_USAGE,
+			"board %s: its \"%s\" is another one now, in rig.conf or its type %s",
+			board, name, type);
+	else if (!same_images(json_object_get(was, "images"), json_object_get(is, "images")))
 		code = err_set(e, ERR_USAGE, "board %s: its images are others now", board);
 	json_decref(is);
 	return code;

@@ -319,6 +319,9 @@ my $conf = Bench::slurp($bench->path('rig.conf'));
 $bench->write('other.conf', $conf =~ s/linger_ms = 2000/linger_ms = 1999/r);
 refused('a device is another', 'board demo-1: its devices in rig.conf are others now', '--config',
 	$bench->path('other.conf'));
+$bench->write('other.conf', $conf =~ s/(board "demo-1" \{)/$1 boot = { ready_within = 11 },/r);
+refused('what rig.conf says of the boot is another', 'board demo-1: its "boot" is another one now, in rig.conf or its type nrf52840dk',
+	'--config', $bench->path('other.conf'));
 $bench->write('other.conf', $conf =~ s/(board "demo-1" \{)/$1 images = { bootloader = "$root\/build\/firmware\/broken\/bootloader.hex" },/r);
 refused('an image is another', 'board demo-1: its images are others now', '--config', $bench->path('other.conf'));
 my $manifest = Bench::slurp("$root/fixtures/firmware/releases.lua") =~ s{\.\./\.\./build}{$root/build}gr;
@@ -327,6 +330,11 @@ $bench->write('releases.lua', $manifest =~ s{firmware/bootloader\.hex}{firmware/
 refused('a release is another', 'the images of release 1\.0\.0 are others now', '--config', $bench->path('other.conf'));
 $bench->write('releases.lua', $manifest =~ s/("2\.0\.0", "[\d-]+"), 2/$1, 1/r);
 refused('the plan is another', 'the plan is another one now', '--config', $bench->path('other.conf'));
+my $type = Bench::slurp("$root/boards/nrf52840dk.lua");
+mkdir $bench->path('boards');
+$bench->write('boards/nrf52840dk.lua', "$type-- changed\n");
+refused('the board type is another', 'board demo-1: its type nrf52840dk is another one now');
+$bench->write('boards/nrf52840dk.lua', $type); # the same, elsewhere
 is scalar @{ [$bench->journal($last_id)] }, scalar @journal, 'a run that is refused stays as it was';
 
 my $path = $bench->path("runs/$last_id/journal.ndjson");
