@@ -8,13 +8,14 @@
 #include <sys/ioctl.h>
 
 #define BOARDS_MAX 64
+#define NAME_SIZE 129 /* of a board, an item or a trial: as many bytes as a key may have */
 #define COLUMNS_DEFAULT 80
 #define LABEL_COLUMNS 14 /* of a closing line; what is wrapped goes on under its text */
 #define REDRAW_NS 100000000
 #define ESTIMATE_AFTER_NS 2000000000 /* sooner the rate is that of flashing and of starting */
 
 struct lane {
-	char board[48], item[64], trial[64];
+	char board[NAME_SIZE], item[NAME_SIZE], trial[NAME_SIZE];
 	long long trials, planned; /* of this item; planned: 0 when nobody knows */
 	long long before_cuts;     /* trials before cuts were chosen, or -1 */
 	long long known;           /* of trials: from before the run was taken up again */
@@ -93,7 +94,7 @@ static size_t columns_of(const struct progress *p)
 }
 
 struct line {
-	char text[512];
+	char text[1024];
 	size_t len, columns;
 };
 
@@ -101,7 +102,7 @@ struct line {
 static bool add(struct line *line, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static bool add(struct line *line, const char *fmt, ...)
 {
-	char part[256];
+	char part[3 * NAME_SIZE + 64];
 	va_list ap;
 	int n;
 
@@ -157,7 +158,7 @@ static void add_head(const struct progress *p, struct line *line, bool brief)
 /* False: a board found no place, not even in as few words as can be. */
 static bool add_lane(const struct lane *lane, struct line *line, bool brief)
 {
-	char count[32] = "", trial[80] = "";
+	char count[48] = "", trial[NAME_SIZE + 1] = "";
 
 	if (lane->planned)
 		snprintf(count, sizeof(count), " %lld/%lld", lane->trials, lane->planned);

@@ -192,6 +192,42 @@ static void a_resumed_run_goes_on_where_it_was(void **state)
 	close_screen(&s);
 }
 
+/* As long as names may be: nothing is counted or told of another. */
+static void names_of_any_length_are_told_apart(void **state)
+{
+	char item[2][129], board[2][65];
+	struct screen s;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		memset(item[i], 'i', 127);
+		memset(board[i], 'b', 63);
+		snprintf(item[i] + 127, 2, "%d", i);
+		snprintf(board[i] + 63, 2, "%d", i);
+	}
+	open_screen(&s, true, 600);
+	say(&s, 0, "plan", NULL, json_pack("{s:i}", "total", 2));
+	for (int i = 0; i < 2; i++) {
+		say(&s, 0, "item-start", board[i], json_pack("{s:s}", "item", item[i]));
+		say(&s, 0, "chosen", board[i], json_pack("{s:i}", "cuts", 4));
+		trial(&s, 1 + i, board[i], "cut=7");
+	}
+	say(&s, 100, "resume", NULL, json_pack("{s:i}", "after", 9));
+	for (int i = 0; i < 2; i++) {
+		say(&s, 100, "item-start", board[i],
+			json_pack("{s:s, s:b}", "item", item[i], "resumed", 1));
+		say(&s, 100, "chosen", board[i], json_pack("{s:i}", "cuts", 4));
+		trial(&s, 101 + i, board[i], "cut=8");
+	}
+	for (int i = 0; i < 2; i++) {
+		char lane[512];
+
+		snprintf(lane, sizeof(lane), " | %s %s 2/4 cut=8", board[i], item[i]);
+		assert_non_null(strstr(line(&s), lane));
+	}
+	close_screen(&s);
+}
+
 static void what_was_covered_and_where_it_fails_is_said_at_the_end(void **state)
 {
 	struct screen s;
@@ -306,6 +342,7 @@ int main(void)
 		cmocka_unit_test(two_boards_fit_on_eighty_columns),
 		cmocka_unit_test(what_is_not_a_terminal_gets_whole_lines_only),
 		cmocka_unit_test(a_resumed_run_goes_on_where_it_was),
+		cmocka_unit_test(names_of_any_length_are_told_apart),
 		cmocka_unit_test(what_was_covered_and_where_it_fails_is_said_at_the_end),
 		cmocka_unit_test(what_is_long_goes_on_under_its_text),
 		cmocka_unit_test(no_word_is_lost_or_cut_however_narrow_the_terminal),
