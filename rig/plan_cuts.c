@@ -27,11 +27,9 @@ static const char *str(const json_t *object, const char *name)
 static int add_hash(char text[PLAN_CUTS_IDENTITY_SIZE], const char *path, struct err *e)
 {
 	size_t used = strlen(text);
-	char hex[DIGEST_HEX_SIZE];
+	char hex[DIGEST_HEX_SIZE] = "-"; /* keeps the place of an image that is not there */
 
-	if (!path)
-		return 0;
-	if (digest_file(path, hex, e))
+	if (path && digest_file(path, hex, e))
 		return -(int)e->code;
 	snprintf(text + used, PLAN_CUTS_IDENTITY_SIZE - used, "%s%s", used ? " " : "", hex);
 	return 0;
