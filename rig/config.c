@@ -116,6 +116,7 @@ static const struct schema boot_fields[] = {
 	{.name = "failed", .type = SCHEMA_STRING}, /* PCRE2 */
 	{.name = "ready", .type = SCHEMA_STRING},  /* PCRE2 */
 	{.name = "start", .type = SCHEMA_STRING},  /* PCRE2 */
+	{.name = "trial_boots", .type = SCHEMA_INTEGER, .min = 1, .max = 1000},
 	{0},
 };
 

@@ -99,9 +99,11 @@ local function cut_once(t, board, item, trace, cuts)
 		table.insert(seen.boots, 1, down) -- it may come up now: it needed help all the same
 	end
 	local placed = landed and landed.agreement
+	-- with one boot for its trial an image that a cut kept from its confirmation rightly goes back
+	local commit = board.boot.trial_boots == 1 and {} or t.commit
 	seen.cut = {
 		requested = cuts.text, operations = trace.operations, fired = fired, landed = placed and landed or nil,
-		new_at = t.commit.new_at, old_at = t.commit.old_at,
+		new_at = commit.new_at, old_at = commit.old_at,
 	}
 	local recovery, writes, path
 	if landed and #cuts == 1 then

@@ -191,9 +191,10 @@ static void boards_are_in_the_order_of_the_file(void **state)
 
 static void a_board_says_otherwise_than_its_type(void **state)
 {
-	json_t *board, *config = must_load(state, BENCH BOARD
-			       "boot = { max_resets = 1 }, can = {}, transport = { driver = 'smp', "
-			       "tries = 9 }, hw = 'b' }");
+	json_t *board,
+		*config = must_load(state, BENCH BOARD
+			"boot = { max_resets = 1, trial_boots = 1 }, can = {}, transport = { driver = 'smp', "
+			"tries = 9 }, hw = 'b' }");
 
 	board = json_object_get(json_object_get(config, "boards"), "a");
 	assert_int_equal(
@@ -201,6 +202,9 @@ static void a_board_says_otherwise_than_its_type(void **state)
 		8);
 	assert_int_equal(
 		json_integer_value(json_object_get(json_object_get(board, "boot"), "max_resets")),
+		1);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(board, "boot"), "trial_boots")),
 		1);
 	assert_true(json_is_array(json_object_get(board, "can")));
 	assert_int_equal(json_array_size(json_object_get(board, "can")), 0);
@@ -317,6 +321,8 @@ static void what_is_wrong_in_rig_conf_is_said_with_its_line(void **state)
 		{BENCH BOARD "boot = { max_resets = 0 } }", 2,
 			"boot.max_resets: expected 1 to 1000, not 0"},
 		{BENCH BOARD "boot = { max_resets = 1.5 } }", 2, "expected an integer, not 1.5"},
+		{BENCH BOARD "boot = { trial_boots = 0 } }", 2,
+			"boot.trial_boots: expected 1 to 1000, not 0"},
 		{BENCH BOARD "probe = { driver = 'openocd', adapter = 'jlink', serial = '1' } }\n"
 			     "board 'b' { type = 'kit',\n"
 			     " probe = { driver = 'openocd', adapter = 'jlink', serial = '1' } }",
