@@ -119,6 +119,7 @@ static const struct shape observations_shape[] = {
 	{"cut", SHAPE_TABLE, false, cut_shape},
 	{"update", SHAPE_TABLE, false, update_shape},
 	{"boots", SHAPE_LIST, false, boot_shape},
+	{"unanswered", SHAPE_TEXT, false, NULL},
 	{"primary", SHAPE_TABLE, false, flash_shape},
 	{"user_data", SHAPE_TABLE, false, data_shape},
 	{"status", SHAPE_TABLE, false, status_shape},

@@ -22,9 +22,12 @@
  *      "fired": BOOL, false: the update ended before the cut, or, with "landed" of the first of
  *      several cuts, the recovery before a later one,
  *      "landed": as landing_check_to_json() gives it, or null when flash was not compared}
- *   "update": {"accepted": BOOL, "error": TEXT}       what the DUT said; null when it was cut
+ *   "update": {"accepted": BOOL, "error": TEXT}       what the DUT said; null when it was cut. Not
+ *                             accepted before a cut could fire: with "cut", "fired" being false
  *   "boots":  [BOOT…]         the judged boots in order, without a probe; the last is where it
  *                             came to rest
+ *   "unanswered": TEXT        after a boot that was ready, the first question that the device gave
+ *                             no answer to, or none that can be one, and what came instead
  *   "primary": FLASH          read back after the last boot
  *   "user_data": {"ok": BOOL, "seen": TEXT}           after the last boot
  *   "status": {"slots": [{"slot": N, "version": V, "hash": HEX, "active", "confirmed", "pending",

@@ -46,9 +46,11 @@ enum judge_outcome judge_cut_unplaced(const struct judge_trial *t, struct judge_
 
 enum judge_outcome judge_cut_missed(const struct judge_trial *t, struct judge_claim *c)
 {
-	const json_t *cut = judge_get(t->all, "cut");
+	const json_t *cut = judge_get(t->all, "cut"), *update = judge_get(t->all, "update");
 
-	if (!judge_get(cut, "fired"))
+	/* an update that was not taken did not end before its cut: that is update-failed */
+	if (!judge_get(cut, "fired") ||
+		(!t->cut && !t->refuse && judge_is_false(update, "accepted")))
 		return JUDGE_SKIP;
 	judge_say(c->what, "the power went during the update");
 	judge_say(c->expected, "a cut at %.200s", judge_text(cut, "requested"));

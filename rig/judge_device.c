@@ -55,6 +55,18 @@ enum judge_outcome judge_bricked(const struct judge_trial *t, struct judge_claim
 	return silent ? JUDGE_SKIP : JUDGE_OK;
 }
 
+enum judge_outcome judge_unresponsive(const struct judge_trial *t, struct judge_claim *c)
+{
+	const char *unanswered = judge_text(t->all, "unanswered");
+
+	if (!unanswered || t->bad[JUDGE_BRICKED] || t->bad[JUDGE_BOOT_LOOP])
+		return JUDGE_SKIP;
+	judge_say(c->what, "answers what it is asked after it came up");
+	judge_say(c->expected, "an answer");
+	judge_say(c->seen, "%s", unanswered);
+	return JUDGE_BAD;
+}
+
 enum judge_outcome judge_mixed_image(const struct judge_trial *t, struct judge_claim *c)
 {
 	const json_t *primary = judge_get(t->all, "primary");

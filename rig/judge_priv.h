@@ -25,6 +25,7 @@
 	X(NOT_SEEN, not_seen, "not-seen", VERDICT_INCONCLUSIVE)                                    \
 	X(BOOT_LOOP, boot_loop, "boot-loop", VERDICT_FAIL)                                         \
 	X(BRICKED, bricked, "bricked", VERDICT_FAIL)                                               \
+	X(UNRESPONSIVE, unresponsive, "unresponsive", VERDICT_FAIL)                                \
 	X(MIXED_IMAGE, mixed_image, "mixed-image", VERDICT_FAIL)                                   \
 	X(IMAGE_DAMAGED, image_damaged, "image-damaged", VERDICT_FAIL)                             \
 	X(NOT_REFUSED, not_refused, "not-refused", VERDICT_FAIL)                                   \

@@ -184,6 +184,14 @@ static void finds_what_is_wrong(void **state)
 		{good_update, "{'boots': [{'ready': true, 'resets': 4, 'version': '2.0.0'}]}",
 			"boot-loop", "boots without resetting over and over", "at most 3 resets",
 			"ready after 4 resets", VERDICT_FAIL},
+		{good_cut, "{'unanswered': 'its state: no answer within 5 s', 'retry': null}",
+			"unresponsive", "answers what it is asked after it came up", "an answer",
+			"its state: no answer within 5 s", VERDICT_FAIL},
+		{good_cut,
+			"{'cut': {'fired': false, 'landed': null}, 'update': {'accepted': false, "
+			"'error': 'no space'}, 'retry': null}",
+			"update-failed", "takes the update to 2.0.0", "accepted", "no space",
+			VERDICT_FAIL},
 		{good_cut,
 			"{'primary': {'release': null, 'mixed': true, 'version': '1.0.0', "
 			"'detail': 'differs from 0xd000 on'}}",
@@ -511,6 +519,10 @@ static void what_follows_from_another_finding_is_not_found_as_well(void **state)
 		{good_cut,
 			"{'boots': [{'ready': false, 'resets': 9}], 'retry': {'accepted': false}}",
 			"boot-loop"},
+		{good_cut,
+			"{'unanswered': 'its version', 'reboot': {'boot': {'ready': true}}, "
+			"'boots': [{'ready': false}, {'ready': true}], 'retry': null}",
+			"bricked"},
 		{good_cut,
 			"{'reboot': {'boot': {'ready': false}}, 'retry': {'accepted': false, "
 			"'boot': null}, 'later': {'to': '3.0.0', 'accepted': false}}",

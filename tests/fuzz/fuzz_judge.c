@@ -23,9 +23,10 @@ const struct fuzz_seed fuzz_seeds[] = {
 		  "\"2.0.0\",\"accepted\":true,\"boot\":{\"ready\":true}},\"writes\":"
 		  "{\"outside\":[{\"op\":1,\"address\":4096,\"kind\":\"erase\"}],\"unerased\":"
 		  "[{\"op\":2,\"address\":0}],\"outside_total\":9,\"checked\":100}}"),
-	FUZZ_TEXT("{\"from\":\"1.0.0\",\"to\":\"2.0.0\",\"expect\":\"upgrade\",\"bench\":"
-		  "\"the probe does not answer\",\"boots\":[{\"ready\":false}],\"writes\":"
-		  "{\"outside\":[],\"unerased\":[],\"checked\":1}}"),
+	FUZZ_TEXT(
+		"{\"from\":\"1.0.0\",\"to\":\"2.0.0\",\"expect\":\"upgrade\",\"bench\":"
+		"\"the probe does not answer\",\"unanswered\":\"version\",\"boots\":[{\"ready\":false}],\"writes\":"
+		"{\"outside\":[],\"unerased\":[],\"checked\":1}}"),
 	FUZZ_END,
 };
 const char *const fuzz_words[] = {"null", "true", "false", "{}", "[]", "\"refuse\"", "\"revert\"",
