@@ -134,7 +134,8 @@ function rig.parse_cuts(text)
 	return tool("parse_cuts", text)
 end
 
--- Calls f. True and what it returned; false and why when the DUT did wrong. What the bench did wrong is raised.
+-- Calls f. True and what it returned; false, why and the error's code when the DUT did wrong. What the bench did wrong
+-- is raised.
 function rig.try(f, ...)
 	local function finish(ok, ...)
 		if ok then
@@ -144,7 +145,7 @@ function rig.try(f, ...)
 		if verdict_of(e) ~= "fail" then
 			error(e, 0)
 		end
-		return false, e.message
+		return false, e.message, e.code
 	end
 	return finish(pcall(f, ...))
 end
@@ -156,7 +157,7 @@ local function silence(board, code, message)
 	if board:can("power") then
 		wait("power.get")
 	end
-	fail(code, message)
+	error(setmetatable({ code = code, message = message, where = prim.where(), silent = true }, Error), 0)
 end
 
 local Board = {}
@@ -494,8 +495,19 @@ function Board:image_intact(region, release)
 	return found.release == release.version, found.detail
 end
 
--- Powers the board on, with nothing attached to it, and says how it came up.
-function Board:observe_boot()
+-- Asks the DUT with f; nil where it does not answer, or not with what can be an answer, and then seen.unanswered says so
+-- of the first such question.
+local function ask(seen, what, f, ...)
+	local ok, result = rig.try(f, ...)
+	if ok then
+		return result
+	end
+	seen.unanswered = seen.unanswered or ("%s: %s"):format(what, result)
+	return nil
+end
+
+-- Powers the board on, with nothing attached to it, and says how it came up. What it did not answer then goes into seen.
+function Board:observe_boot(seen)
 	local boot, began = { resets = 0 }, prim.clock()
 	self:power_off()
 	self:power_on()
@@ -505,11 +517,13 @@ function Board:observe_boot()
 	end
 	boot.ready = ok
 	if ok then
-		ok, e = pcall(self.version, self)
-		if not ok and verdict_of(e) ~= "fail" and e.code ~= "unsupported" then
-			error(e, 0)
-		end
-		boot.version = ok and e or nil
+		boot.version = ask(seen or {}, "its version", function()
+			local known, version = pcall(self.version, self)
+			if not known and not (is_error(version) and version.code == "unsupported") then
+				error(version, 0)
+			end
+			return known and version or nil
+		end)
 	end
 	if self.boot.start then
 		local starts = 0
@@ -525,22 +539,29 @@ function Board:observe_boot()
 	return boot
 end
 
-function Board:observe_user_data(seed)
-	local ok, detail = self:check_user_data(seed)
-	return { ok = ok, seen = detail }
+function Board:observe_user_data(seed, seen)
+	local function check()
+		local ok, detail = self:check_user_data(seed)
+		return { ok = ok, seen = detail }
+	end
+	if seen then
+		return ask(seen, "its user data", check)
+	end
+	return check()
 end
 
 -- What the judge needs to know of a board after an update or a cut, added to what is given: two boots without a
 -- probe, what the firmware reports, the user's data, and then flash read back. Leaves power off.
 function Board:observe(seed, given)
 	local seen = given or {}
-	seen.boots = { self:observe_boot() }
+	seen.boots = { self:observe_boot(seen) }
 	if seen.boots[1].ready then
-		seen.user_data = self:observe_user_data(seed)
-		seen.status = { slots = self:status() }
-		seen.reboot = { boot = self:observe_boot() }
+		seen.user_data = self:observe_user_data(seed, seen)
+		local slots = ask(seen, "its state", self.status, self)
+		seen.status = slots and { slots = slots } or nil
+		seen.reboot = { boot = self:observe_boot(seen) }
 		if seen.reboot.boot.ready then
-			seen.reboot.user_data = self:observe_user_data(seed)
+			seen.reboot.user_data = self:observe_user_data(seed, seen)
 		end
 	end
 	seen.primary = self:identify("primary")

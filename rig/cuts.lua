@@ -277,8 +277,9 @@ local function flash_files(board, trace, landed)
 end
 
 -- Keeps what a person needs to understand why this trial failed. landed and recovery as landing() and recovery()
--- gave them. Leaves power off. The first attempt's is kept. All was seen that the verdict is made of: where the bench
--- fails now, the verdict stands, and the item ends with the bench's error after it.
+-- gave them, where the power was cut; of an update that was not traced, trace has its state alone. Leaves power off.
+-- The first attempt's is kept. All was seen that the verdict is made of: where the bench fails now, the verdict
+-- stands, and the item ends with the bench's error after it.
 function Board:keep_evidence(trace, cuts, landed, recovery)
 	local t = self.t
 	if t.again or not t.key or t.evidence then
@@ -298,7 +299,7 @@ function Board:keep_evidence(trace, cuts, landed, recovery)
 		texts["flash-left-out.txt"] = ("the first %d failures of this item have the flash in their evidence\n"):format(
 			FULL_EVIDENCE)
 	end
-	if cuts then
+	if cuts and trace.log then
 		texts["operations.txt"] = trace.log:around(cuts[1].text)
 	end
 	if recovery then

@@ -6,8 +6,9 @@ local function expectation(item)
 	return { from = item.from.version, to = item.to.version, expect = item.expect }
 end
 
--- The same update given once more, with no help, to a board at rest: what became of it.
-local function give(t, board, release)
+-- The same update given once more, with no help, to a board at rest: what became of it. What it did not answer then is
+-- added to what was seen before.
+local function give(t, board, release, before)
 	board:power_on()
 	local ok, why = rig.try(board.wait_ready, board)
 	if ok then
@@ -17,7 +18,7 @@ local function give(t, board, release)
 	if ok then
 		local answered, version = rig.try(board.version, board)
 		seen.boot = { ready = answered, version = answered and version or nil }
-		seen.user_data = answered and board:observe_user_data(t.seed) or nil
+		seen.user_data = answered and board:observe_user_data(t.seed, before) or nil
 	end
 	seen.primary = board:identify("primary")
 	return seen
@@ -30,10 +31,10 @@ end
 
 -- What follows when nothing is wrong so far: the same update again, and a later one.
 local function go_on(t, board, item, seen, cuts)
-	seen.retry = give(t, board, item.to)
+	seen.retry = give(t, board, item.to, seen)
 	local later = item.later
 	if later and seen.retry.accepted and is_later_tried(item, cuts) then
-		seen.later = give(t, board, later)
+		seen.later = give(t, board, later, seen)
 		seen.later.to = later.version
 	end
 end
@@ -53,23 +54,31 @@ local function judge(t, board, item, trace, seen, cuts, landed, recovery)
 	t:judge(seen)
 end
 
--- One update without a cut: its operations are what the cuts are counted in.
+-- One update without a cut: its operations are what the cuts are counted in. Where it is not taken, why is returned.
 local function traced(board, item, state)
 	board:start_from(state)
 	board:evidence_begin()
 	board:trace_begin()
-	board:update(item.to)
+	local taken, why = rig.try(board.update, board, item.to)
+	if not taken then
+		return nil, why
+	end
 	return board:trace("uncut.trace", state)
 end
 
 -- It must pass.
 local function uncut(t, board, item, state)
-	local trace = traced(board, item, state)
-	board:version() -- as a fleet's server asks once a device is back; a cut at the end comes before that
-	local seen = board:observe(t.seed, expectation(item))
-	seen.update = { accepted = true }
-	seen.writes = board:writes(trace)
-	judge(t, board, item, trace, seen)
+	local trace, why = traced(board, item, state)
+	local given = expectation(item)
+	given.update = { accepted = trace ~= nil, error = why }
+	if trace then
+		-- as a fleet's server asks once a device is back; a cut at the end comes before that
+		local answered, silence = rig.try(board.version, board)
+		given.unanswered = not answered and "its version: " .. silence or nil
+	end
+	local seen = board:observe(t.seed, given)
+	seen.writes = trace and board:writes(trace) or nil
+	judge(t, board, item, trace or { state = state }, seen)
 	return trace
 end
 
@@ -81,9 +90,15 @@ end
 local function cut_once(t, board, item, trace, cuts)
 	board:start_from(trace.state)
 	board:evidence_begin()
+	local taken, why = true, nil
 	local fired, event = board:cut_during(cuts[1], function()
-		board:update(item.to)
+		taken, why = rig.try(board.update, board, item.to)
 	end, trace)
+	if fired and event.op ~= "end" then
+		taken = true -- as far as the power let it
+	elseif not taken then
+		fired = false -- its end never came
+	end
 	local landed = fired and board:landing(trace, cuts[1], event) or nil
 	local count = fired and 1 or 0
 	local down
@@ -105,6 +120,7 @@ local function cut_once(t, board, item, trace, cuts)
 		requested = cuts.text, operations = trace.operations, fired = fired, landed = placed and landed or nil,
 		new_at = commit.new_at, old_at = commit.old_at,
 	}
+	seen.update = not taken and { accepted = false, error = why } or nil
 	local recovery, writes, path
 	if landed and #cuts == 1 then
 		recovery, writes, path = board:recovery(trace, landed)
@@ -131,14 +147,19 @@ return rig.scenario {
 		board:hold(item.from)
 		board:write_user_data(t.seed)
 		local state = board:capture("before")
-		local trace
+		local trace, why
 		local whole = t:trial("uncut", function()
 			trace = uncut(t, board, item, state)
 		end, nil, "uncut")
 		if whole ~= "pass" then
 			return -- nothing to count cuts in, and nothing that a cut could spoil
 		end
-		trace = trace or traced(board, item, state) -- in a run that was taken up again, its verdict is known
+		if not trace then -- in a run that was taken up again, its verdict is known
+			trace, why = traced(board, item, state)
+		end
+		if not trace then
+			return t:ok(false, "takes the update again: " .. why)
+		end
 		t:cuts(trace, function(cuts)
 			return cut_once(t, board, item, trace, cuts)
 		end)

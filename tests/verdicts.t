@@ -31,23 +31,65 @@ sub of_kind { my ($kind, @records) = @_; return grep { $_->{kind} eq $kind } @re
 	unlike $r->{out}, qr/not ok/, 'and no failure of the device';
 }
 
-# a device that does not take the update at all
-{
-	my $bench = Bench->new(conf => "board \"bad\" { type = \"stubborn\", power = { driver = \"virtual\", linger_ms = 2000 },\n"
-		. "console = { driver = \"virtual\" }, probe = { driver = \"openocd\", adapter = \"virtual\" },\n"
-		. "trigger = { driver = \"virtual\" } }\n");
+# a bench with a board of a type of its own: the nRF52840-DK with these functions instead
+sub odd_bench {
+	my ($functions, $devices) = @_;
+	my $bench = Bench->new(conf => "board \"bad\" { type = \"odd\", power = { driver = \"virtual\", linger_ms = 2000 },\n"
+		. "console = { driver = \"virtual\" }, probe = { driver = \"openocd\", adapter = \"virtual\" },\n$devices }\n");
 	mkdir $bench->path('boards');
 	my $type = Bench::slurp("$root/boards/nrf52840dk.lua");
 	$type =~ s/dut = require "boards.smp"/dut = dut/;
-	$type =~ s/\breturn \{/local smp, dut = require "boards.smp", {}\nfor k, v in pairs(smp) do dut[k] = v end\n
-		function dut.update(board) board:fail("I do not want it") end\nreturn {/;
-	$bench->write('boards/stubborn.lua', $type);
+	$type =~ s/\breturn \{/local smp, dut = require "boards.smp", {}\nfor k, v in pairs(smp) do dut[k] = v end\n$functions\nreturn {/;
+	$bench->write('boards/odd.lua', $type);
+	return $bench;
+}
+
+# the run, its one failing verdict and the names of what was found
+sub failing {
+	my ($bench, $what, @args) = @_;
+	my $r = $bench->rig('run', $power_loss, @pair, '--board', 'bad', @args);
+	is $r->{exit}, 1, "$what is a failure of the device @args" or diag $r->{out}, $r->{err};
+	my @records = $bench->journal(($bench->runs)[-1]);
+	my @bad = grep { $_->{verdict} ne 'pass' } of_kind('verdict', @records);
+	is scalar @bad, 1, 'of one trial';
+	ok $bad[0]{evidence} && -s $bench->path('runs/' . ($bench->runs)[-1] . "/$bad[0]{evidence}/flash-at-rest.bin"),
+		'whose evidence is kept';
+	is $bad[0]{again}, 'deterministic', 'and which does it again';
+	is $records[-1]{reason}, 'finished', 'the run came to its end';
+	return (\@records, join ' ', map { $_->{name} } @{ $bad[0]{findings} });
+}
+
+# a device that does not take the update at all
+{
+	my $bench = odd_bench('function dut.update(board) board:fail("I do not want it") end', 'trigger = { driver = "virtual" }');
 	for my $more ([], ['--cut', '57']) {
-		my $r = $bench->rig('run', $power_loss, @pair, '--board', 'bad', @$more);
-		is $r->{exit}, 1, "a failing update without a cut is a failure of the device @$more" or diag $r->{out}, $r->{err};
-		my @records = $bench->journal(($bench->runs)[-1]);
-		is scalar of_kind('verdict', @records), 1, 'and no cuts are counted in it';
-		is $records[-1]{reason}, 'finished', 'the run came to its end';
+		my ($records, $names) = failing($bench, 'an update that is not taken', @$more);
+		is $names, 'update-failed', 'and has its name';
+		is scalar of_kind('verdict', @$records), 1, 'and no cuts are counted in it';
+	}
+}
+
+# one that takes it once, and not when it is to be cut
+{
+	my $bench = odd_bench('function dut.update(board, image)
+		if board.t.key == "cut=57" or board.t.key == "cut=end" then board:fail("not now") end
+		return smp.update(board, image) end', 'trigger = { driver = "virtual" }');
+	for my $cut ('57', 'end') {
+		my ($records, $names) = failing($bench, 'an update that is not taken before its cut', '--cut', $cut);
+		is $names, 'update-failed', 'and has its name';
+		is scalar of_kind('cut', @$records), 0, 'and there was no cut';
+	}
+}
+
+# one that comes up, says its version and then nothing more
+{
+	for my $ask ('status', 'check_user_data', 'version') {
+		my $bench = odd_bench("function dut.$ask(board, ...)
+			if board.t.key == 'cut=57' then board:fail('lost for words') end
+			return smp.$ask(board, ...) end", 'trigger = { driver = "virtual" }');
+		my ($records, $names) = failing($bench, "a device that fails in $ask", '--cut', '57');
+		is $names, 'unresponsive', 'and has its name';
+		is scalar of_kind('cut', @$records), 2, 'after its cut, which was made twice';
 	}
 }
 
