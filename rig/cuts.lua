@@ -48,11 +48,26 @@ function Board:restore(state)
 	self.holds = state.holds
 end
 
--- The same, and up and ready.
+-- The same, and up and ready. Nothing was done to the board yet: where it does not come up from a snapshot, the probe's
+-- word decides whether the snapshot or the device is at fault.
 function Board:start_from(state)
+	local from_snapshot = state.snapshot and state.proven
 	self:restore(state)
 	self:power_on()
-	self:wait_ready()
+	local up, why, code = lib.try(self.wait_ready, self)
+	if up then
+		return
+	end
+	if from_snapshot then
+		state.proven = false
+		self:restore(state)
+		self:power_on()
+		if lib.try(self.wait_ready, self) then
+			fail("bench", "the snapshot of %s does not boot, what the probe programmed does: %s",
+				state.holds or state.name, why)
+		end
+	end
+	fail(code, "%s", why)
 end
 
 -- --- the trace -----------------------------------------------------------------------------------

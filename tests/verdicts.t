@@ -93,6 +93,34 @@ sub failing {
 	}
 }
 
+# a snapshot that is not what was saved
+{
+	my $bench = Bench->new;
+	my $scenario = $bench->write('snapshot.lua', <<'LUA');
+local rig = require "rig"
+return rig.scenario { name = "snapshot", over = "once", run = function(t, board, item)
+	board:hold(board.releases[1])
+	local state = board:capture("whole")
+	board:start_from(state)
+	board:with_probe(function()
+		board.probe:write_word { address = board.regions.primary[1] + 0x400, value = 0 }
+	end)
+	local damaged = board:capture("damaged")
+	state.name = damaged.name
+	state.path = DAMAGED and damaged.path or state.path
+	board:start_from(state)
+end }
+LUA
+	my $text = Bench::slurp($scenario);
+	$bench->write('snapshot.lua', $text =~ s/DAMAGED/false/gr);
+	my $r = $bench->rig('run', $scenario);
+	is $r->{exit}, 3, 'a snapshot that does not boot is an error of the bench' or diag $r->{out}, $r->{err};
+	like $r->{out}, qr/the snapshot of 1\.0\.0 does not boot, what the probe programmed does/, 'and said to be one';
+	$bench->write('snapshot.lua', $text =~ s/DAMAGED/true/gr);
+	$r = $bench->rig('run', $scenario);
+	is $r->{exit}, 1, 'where the probe brings back the same, it is the device' or diag $r->{out}, $r->{err};
+}
+
 # a trial failed, and then the bench did: something is wrong with the device
 {
 	my $bench = Bench->new;
