@@ -804,6 +804,7 @@ local function run_item(scenario, context)
 	end
 	local function body()
 		board = board or new_board(t, context)
+		t:check_cuts(board)
 		scenario.run(t, board, context.item)
 	end
 	local verdict, e = attempt(t, body)

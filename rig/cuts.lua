@@ -72,10 +72,14 @@ end
 
 -- --- the trace -----------------------------------------------------------------------------------
 
--- What the console has said since power-on, but for what a management protocol says there.
+-- What the console has said since power-on, but for what a management protocol says there. All of it: what has a part
+-- missing cannot be counted in.
 local function progress_lines(board)
-	local lines = {}
-	for _, line in ipairs(board.console:tail(LOG_LINES)) do
+	local lines, tail = {}, board.console:tail(LOG_LINES)
+	if #tail >= LOG_LINES then
+		fail("bench", "the console said %d lines or more since power-on: too many to trace an update by them", LOG_LINES)
+	end
+	for _, line in ipairs(tail) do
 		if not line:find("^\\x0[46]") and line:find("%S") then
 			lines[#lines + 1] = line
 		end
@@ -386,6 +390,15 @@ local function record_windows(t, campaign)
 		window.findings = t.failures[window.found] or {}
 		prim.record("window", window)
 		window = campaign:window(t.windows + 1)
+	end
+end
+
+-- Whether the cuts asked for can be made on this board at all, before anything is done to it.
+function Trial:check_cuts(board)
+	for _, text in ipairs(not board:can("trigger") and self.options.cut or {}) do
+		if text:find(",", 1, true) then
+			fail("config", "--cut %s: a board without a trigger cannot be cut in its recovery", text)
+		end
 	end
 end
 

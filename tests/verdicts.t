@@ -121,6 +121,24 @@ LUA
 	is $r->{exit}, 1, 'where the probe brings back the same, it is the device' or diag $r->{out}, $r->{err};
 }
 
+# a board that is traced by the lines of its console
+{
+	my $bench = odd_bench('', '');
+	my $r = $bench->rig('run', $power_loss, @pair, '--board', 'bad', '--cut', '3,2');
+	is $r->{exit}, 3, 'a second cut is refused' or diag $r->{out}, $r->{err};
+	like $r->{out}, qr/--cut 3,2: a board without a trigger cannot be cut in its recovery/, 'and why is said';
+	is scalar of_kind('probe', $bench->journal(($bench->runs)[-1])), 0, 'before anything was done';
+
+	$bench = odd_bench('function dut.update(board, image)
+		local tail = {}
+		for i = 1, 1000 do tail[i] = "line" end
+		smp.update(board, image)
+		board.console.tail = function() return tail end end', '');
+	$r = $bench->rig('run', $power_loss, @pair, '--board', 'bad', '--cut', '3');
+	is $r->{exit}, 3, 'a console that said more than can be looked back at is an error' or diag $r->{out}, $r->{err};
+	like $r->{out}, qr/the console said 1000 lines or more since power-on: too many to trace/, 'and nothing is miscounted';
+}
+
 # a trial failed, and then the bench did: something is wrong with the device
 {
 	my $bench = Bench->new;
