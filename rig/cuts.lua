@@ -288,7 +288,7 @@ local function flash_files(board, trace, landed)
 	local files = { ["flash-before.bin"] = trace.state.path }
 	if landed and landed.parts then
 		local path = board.work .. "/after-cut.flash"
-		sure(trace.log:flash(landed.parts, path))
+		tool("save_flash", trace.log, landed.parts, path)
 		files["flash-after-cut.bin"] = path
 	end
 	files["flash-at-rest.bin"] = board:read_flash("at-rest.flash")

@@ -293,9 +293,11 @@ static int l_trace_landing(lua_State *L)
 	return code ? give_err(L, &e) : give(L, landing_check_to_json(&check));
 }
 
-/* trace:flash([[address, file]], to) → true | nil, code, message: the whole flash with those parts,
- * in a file */
-static int l_trace_flash(lua_State *L)
+/*
+ * save_flash(trace, [[address, file]], to) → true | nil, code, message: the whole flash with those
+ * parts, in a file. No method of a trace: it writes anywhere, and scenarios have traces.
+ */
+static int l_save_flash(lua_State *L)
 {
 	struct trace *t = trace_at(L, 1);
 	const char *to = luaL_checkstring(L, 3);
@@ -624,7 +626,6 @@ static const luaL_Reg trace_methods[] = {
 	{"around", l_trace_around},
 	{"campaign", l_trace_campaign},
 	{"describe", l_trace_describe},
-	{"flash", l_trace_flash},
 	{"landing", l_trace_landing},
 	{"ranges", l_trace_ranges},
 	{"writes", l_trace_writes},
@@ -660,6 +661,7 @@ static const luaL_Reg functions[] = {
 	{"coverage", l_coverage},
 	{"open_trace", l_open_trace},
 	{"remember_trace", l_remember_trace},
+	{"save_flash", l_save_flash},
 	{NULL, NULL},
 };
 

@@ -69,6 +69,27 @@ $r = $bench->rig('run', $scenario);
 is $r->{exit}, 3, 'a bench error that a script caught is an error all the same' or diag $r->{out}, $r->{err};
 like $r->{out}, qr/^Bail out!/m, 'and the report says so';
 
+# what a scenario is given of a trace writes no file
+$scenario = $bench->write('trace.lua', <<'LUA');
+local rig = require "rig"
+return rig.scenario {
+	name = "trace", over = "once", needs = { "probe", "transport" },
+	run = function(t, board)
+		board:hold(board.releases[1])
+		local state = board:capture("before")
+		board:start_from(state)
+		board:trace_begin()
+		board:update(board.releases[2])
+		local trace = board:trace("uncut.trace", state)
+		t:is(trace.log.flash, nil, "the flash is not written where a scenario likes")
+		t:is(trace.log.save_flash, nil, "by no name")
+		t:is(type(trace.log.around), "function", "though it can be looked at")
+	end,
+}
+LUA
+$r = $bench->rig('run', $scenario);
+is $r->{exit}, 0, 'a trace writes no file for a scenario' or diag $r->{out}, $r->{err};
+
 # a scenario that is stuck without waiting can be interrupted, and the board is made safe
 $scenario = $bench->write('stuck.lua', <<'LUA');
 local rig = require "rig"

@@ -89,6 +89,9 @@ sub failing {
 			return smp.$ask(board, ...) end", 'trigger = { driver = "virtual" }');
 		my ($records, $names) = failing($bench, "a device that fails in $ask", '--cut', '57');
 		is $names, 'unresponsive', 'and has its name';
+		my ($bad) = grep { $_->{evidence} } @$records;
+		is -s $bench->path('runs/' . ($bench->runs)[-1] . "/$bad->{evidence}/flash-after-cut.bin"), 0x100000,
+			'its evidence has the flash that the cut left';
 		is scalar of_kind('cut', @$records), 2, 'after its cut, which was made twice';
 	}
 }
