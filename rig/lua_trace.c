@@ -162,7 +162,7 @@ static int l_trace_ranges(lua_State *L)
 {
 	struct trace *t = trace_at(L, 1);
 	const struct oplog_op **ops = calloc(t->log.count + 1, sizeof(*ops));
-	uint32_t first = 0, end = 0;
+	uint64_t first = 0, end = 0; /* the last page may end where addresses do */
 	json_t *ranges;
 
 	if (!ops)
@@ -172,8 +172,9 @@ static int l_trace_ranges(lua_State *L)
 		ops[i] = &t->log.ops[i];
 	qsort(ops, t->log.count, sizeof(const struct oplog_op *), compare_ops);
 	for (size_t i = 0; i < t->log.count; i++) {
-		uint32_t from = ops[i]->address / t->page * t->page;
-		uint32_t to = (ops[i]->address + ops[i]->size + t->page - 1) / t->page * t->page;
+		uint64_t from = ops[i]->address / t->page * t->page;
+		uint64_t to = ((uint64_t)ops[i]->address + ops[i]->size + t->page - 1) / t->page *
+			      t->page;
 
 		if (end > first && from > end + GAP_MAX) {
 			json_array_append_new(ranges,
@@ -204,7 +205,7 @@ static int overlay(const struct trace *t, const json_t *parts, char **flash, str
 		return err_set(e, ERR_NOMEM, "out of memory");
 	memcpy(*flash, t->before, t->size);
 	json_array_foreach (parts, i, part) {
-		json_int_t at = json_integer_value(json_array_get(part, 0)) - (json_int_t)t->base;
+		json_int_t at = json_integer_value(json_array_get(part, 0));
 		const char *path = json_string_value(json_array_get(part, 1));
 		char *bytes;
 		size_t len;
@@ -213,11 +214,12 @@ static int overlay(const struct trace *t, const json_t *parts, char **flash, str
 			    : err_set(e, ERR_USAGE, "a part of flash is [address, file]");
 		if (code)
 			break;
-		if (at < 0 || (size_t)at > t->size || len > t->size - (size_t)at)
+		if (at < (json_int_t)t->base || (size_t)at - t->base > t->size ||
+			len > t->size - ((size_t)at - t->base))
 			code = err_set(
 				e, ERR_IO, "%s: is not within the flash that was before", path);
 		else
-			memcpy(*flash + at, bytes, len);
+			memcpy(*flash + ((size_t)at - t->base), bytes, len);
 		free(bytes);
 		if (code)
 			break;
@@ -304,8 +306,12 @@ static int l_save_flash(lua_State *L)
 	char *flash = NULL;
 	struct err e;
 	json_t *parts = lua_json_get(L, 2, &e);
-	int code = parts ? overlay(t, parts, &flash, &e) : -1;
+	int code = -1;
 
+	if (!t->before)
+		err_set(&e, ERR_USAGE, "the flash from before the update is not known");
+	else if (parts)
+		code = overlay(t, parts, &flash, &e);
 	if (code == 0)
 		code = file_write(to, flash, t->size, &e);
 	free(flash);
