@@ -8,6 +8,8 @@ local prim = ...
 
 local rig = {}
 
+local LAST_LINES = 8 -- of the console, that go with a failure
+
 -- --- errors -------------------------------------------------------------------------------------
 
 local Error = {}
@@ -506,6 +508,17 @@ local function ask(seen, what, f, ...)
 	return nil
 end
 
+-- The last of these lines, but for those of a management protocol.
+local function last_said(lines)
+	local said = {}
+	for i = #lines, 1, -1 do
+		if #said < LAST_LINES and not lines[i]:find("^\\x0[46]") then
+			table.insert(said, 1, lines[i])
+		end
+	end
+	return said
+end
+
 -- Powers the board on, with nothing attached to it, and says how it came up. What it did not answer then goes into seen.
 function Board:observe_boot(seen)
 	local boot, began = { resets = 0 }, prim.clock()
@@ -525,15 +538,14 @@ function Board:observe_boot(seen)
 			return known and version or nil
 		end)
 	end
-	if self.boot.start then
-		local starts = 0
-		for _, line in ipairs(self.console:tail(1000)) do
-			if line:find(self.boot.start, 1, true) then
-				starts = starts + 1
-			end
+	local lines, starts = self.console:tail(1000), 0
+	for _, line in ipairs(lines) do
+		if self.boot.start and line:find(self.boot.start, 1, true) then
+			starts = starts + 1
 		end
-		boot.resets = math.max(starts - 1, 0)
 	end
+	boot.resets = math.max(starts - 1, 0)
+	self.last_lines = last_said(lines)
 	boot.ms = prim.clock() - began
 	prim.record("boot", { ready = boot.ready, resets = boot.resets, version = boot.version, ms = boot.ms })
 	return boot
@@ -755,6 +767,7 @@ function Trial:trial(key, f, cut, why, note)
 	end
 	local failed, earlier, findings = self.failed, self.verdict, self.findings
 	self.key, self.witness, self.evidence, self.trouble = key, nil, nil, nil
+	self.console_said = nil
 	prim.record("trial-start", { key = key, why = why })
 	local verdict, e, outcome = attempt(self, f)
 	outcome = type(outcome) == "table" and outcome or self.outcome
@@ -762,7 +775,7 @@ function Trial:trial(key, f, cut, why, note)
 	local first = verdict == "inconclusive" and self.findings[1]
 	local record = {
 		verdict = verdict, findings = self.findings[1] and self.findings, cut = cut, outcome = outcome,
-		witness = self.witness, evidence = self.evidence,
+		witness = self.witness, evidence = self.evidence, console = verdict == "fail" and self.console_said or nil,
 		reason = e and e.message or first and ("%s: %s"):format(first.text, first.seen) or nil,
 	}
 	if verdict == "fail" and self.trouble then
@@ -771,7 +784,7 @@ function Trial:trial(key, f, cut, why, note)
 		record.again, broken = attempt_again(self, f, verdict)
 	end
 	prim.record("verdict", record)
-	self.key = nil
+	self.key, self.outcome = nil, nil
 	-- what the item found outside its trials is not theirs to change
 	self.failed, self.verdict, self.findings = failed, earlier, findings
 	if verdict ~= "error" then

@@ -305,6 +305,7 @@ function Board:keep_evidence(trace, cuts, landed, recovery)
 		return
 	end
 	local files, texts, logs = {}, {}, {}
+	t.console_said = self.last_lines and self.last_lines[1] and self.last_lines or nil
 	t.evidence_kept = (t.evidence_kept or 0) + 1
 	if t.evidence_kept <= FULL_EVIDENCE then
 		local ok, found = xpcall(flash_files, caught, self, trace, landed)
