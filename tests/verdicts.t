@@ -96,6 +96,27 @@ sub failing {
 	}
 }
 
+# a bootloader that gives an image on trial one boot only: where its type says so, to go back is right
+{
+	my $conf = '';
+	for my $boots ('', 'boot = { trial_boots = 1 },') {
+		my $name = $boots ? 'once' : 'twice';
+		$conf .= "board \"$name\" { type = \"nrf52840dk\", $boots power = { driver = \"virtual\", linger_ms = 2000 },\n"
+			. "console = { driver = \"virtual\" }, probe = { driver = \"openocd\", adapter = \"virtual\" },\n"
+			. "trigger = { driver = \"virtual\" }, images = { bootloader =\n"
+			. "\"$root/build/firmware/planted/one-attempt/bootloader.hex\" } }\n";
+	}
+	my $bench = Bench->new(conf => $conf);
+	my $r = $bench->rig('run', $power_loss, @pair, '--board', 'once', '--cuts', 0);
+	my ($trace) = of_kind('trace', $bench->journal(($bench->runs)[-1]));
+	my @cuts = ('--cut', '12000', '--cut', $trace->{operations});
+	$r = $bench->rig('run', $power_loss, @pair, '--board', 'twice', @cuts);
+	is $r->{exit}, 1, 'an image that a cut keeps from its confirmation goes back' or diag $r->{out}, $r->{err};
+	like $r->{out}, qr/commit-not-monotone/, 'though others after fewer operations had not';
+	$r = $bench->rig('run', $power_loss, @pair, '--board', 'once', @cuts);
+	is $r->{exit}, 0, 'which is right where an image has one boot for its trial' or diag $r->{out}, $r->{err};
+}
+
 # a snapshot that is not what was saved
 {
 	my $bench = Bench->new;
