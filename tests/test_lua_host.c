@@ -258,6 +258,25 @@ static void silence_of_the_dut_is_a_failure_and_not_of_the_bench(void **state)
 	assert_string_equal(error_text(b, "code"), "expect");
 }
 
+static void silence_to_a_question_is_seen_and_ends_nothing(void **state)
+{
+	struct bench *b = *state;
+
+	b->fail_method = "transport.request";
+	b->fail_code = ERR_TIMEOUT;
+	b->fail_message = "no answer";
+	write_file(b->board, "local dut = { wait_ready = function() end }\n"
+			     "function dut.check_user_data(board)\n"
+			     "local ok, e = pcall(board.smp.read, board.smp, 3, 0)\n"
+			     "if not ok and not e.silent then return false, e.message end\n"
+			     "error(e, 0) end\n"
+			     "return { dut = dut }\n");
+	load(b, "local seen = {}\n"
+		"t:is(board:observe_user_data(1, seen), nil, 'not observed')\n"
+		"t:is(seen.unanswered, 'its user data: no answer', 'but heard of')");
+	assert_string_equal(run(b), "pass");
+}
+
 static void a_script_error_is_an_error_with_its_line(void **state)
 {
 	struct bench *b = *state;
@@ -606,6 +625,7 @@ int main(void)
 		T(a_bench_failure_is_an_error_with_the_scenarios_line),
 		T(what_the_dut_does_wrong_is_a_failure),
 		T(silence_of_the_dut_is_a_failure_and_not_of_the_bench),
+		T(silence_to_a_question_is_seen_and_ends_nothing),
 		T(a_script_error_is_an_error_with_its_line),
 		T(a_script_can_catch_an_error_and_go_on),
 		T(scripts_reach_neither_files_nor_coroutines_nor_loaders),
