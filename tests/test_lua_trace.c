@@ -137,14 +137,15 @@ static void ranges_end_where_addresses_do(void **state)
 
 static void parts_of_flash_are_laid_over_what_was_before(void **state)
 {
-	holds(state, "local t = open(log)\n"
-		     "local part = file('part', 'abcd')\n"
-		     "is(t:flash({ { 0x2000, part }, { 0x2ffc, part } }, dir .. '/after'), true)\n"
-		     "local seen, was = slurp(dir .. '/after'), slurp(before)\n"
-		     "is(seen, was:sub(1, 4096) .. 'abcd' .. ('\\0'):rep(4088) .. 'abcd')\n"
-		     "is(t:flash({}, dir .. '/after'), true)\n"
-		     "is(slurp(dir .. '/after'), was)\n"
-		     "refused('io', '/no/after', t:flash({}, dir .. '/no/after'))\n");
+	holds(state,
+		"local t = open(log)\n"
+		"local part = file('part', 'abcd')\n"
+		"is(tool.save_flash(t, { { 0x2000, part }, { 0x2ffc, part } }, dir .. '/after'), true)\n"
+		"local seen, was = slurp(dir .. '/after'), slurp(before)\n"
+		"is(seen, was:sub(1, 4096) .. 'abcd' .. ('\\0'):rep(4088) .. 'abcd')\n"
+		"is(tool.save_flash(t, {}, dir .. '/after'), true)\n"
+		"is(slurp(dir .. '/after'), was)\n"
+		"refused('io', '/no/after', tool.save_flash(t, {}, dir .. '/no/after'))\n");
 }
 
 static void parts_outside_of_flash_are_refused(void **state)
@@ -154,24 +155,25 @@ static void parts_outside_of_flash_are_refused(void **state)
 		"local part, out = file('part', 'abcd'), dir .. '/after'\n"
 		"for _, at in ipairs { 0x2ffd, 0x3000, 0x3001, 0xffc, 0, -4, 0xfffffffe, 0x7fffffffffffffff,\n"
 		"    math.mininteger } do\n"
-		"  refused('io', 'is not within the flash', t:flash({ { at, part } }, out))\n"
+		"  refused('io', 'is not within the flash', tool.save_flash(t, { { at, part } }, out))\n"
 		"  refused('io', 'is not within the flash', t:landing({ { at, part } }, '1'))\n"
 		"  refused('io', 'is not within the flash', t:writes({ { at, part } }, file('r', ''), 2))\n"
 		"end\n"
-		"refused('usage', 'is [address, file]', t:flash({ { 0x2000 } }, out))\n"
-		"refused('usage', 'is [address, file]', t:flash({ 7 }, out))\n"
-		"refused('io', '/none', t:flash({ { 0x2000, dir .. '/none' } }, out))\n"
-		"refused('script', '', t:flash({ print }, out))\n"
+		"refused('usage', 'is [address, file]', tool.save_flash(t, { { 0x2000 } }, out))\n"
+		"refused('usage', 'is [address, file]', tool.save_flash(t, { 7 }, out))\n"
+		"refused('io', '/none', tool.save_flash(t, { { 0x2000, dir .. '/none' } }, out))\n"
+		"refused('script', '', tool.save_flash(t, { print }, out))\n"
 		"is(io.open(out), nil)\n");
 }
 
 static void what_needs_the_flash_before_says_so(void **state)
 {
-	holds(state, "local t = assert(tool.open_trace(file('trace', log), nil, conf))\n"
-		     "is(t:describe().operations, 3)\n"
-		     "refused('usage', 'the flash from before', t:landing({}, '1'))\n"
-		     "raises('the flash from before', t.writes, t)\n"
-		     "refused('usage', 'the flash from before', t:flash({}, dir .. '/after'))\n");
+	holds(state,
+		"local t = assert(tool.open_trace(file('trace', log), nil, conf))\n"
+		"is(t:describe().operations, 3)\n"
+		"refused('usage', 'the flash from before', t:landing({}, '1'))\n"
+		"raises('the flash from before', t.writes, t)\n"
+		"refused('usage', 'the flash from before', tool.save_flash(t, {}, dir .. '/after'))\n");
 }
 
 static void a_landing_is_where_flash_shows_it(void **state)
