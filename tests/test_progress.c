@@ -202,8 +202,8 @@ static void names_of_any_length_are_told_apart(void **state)
 	for (int i = 0; i < 2; i++) {
 		memset(item[i], 'i', 127);
 		memset(board[i], 'b', 63);
-		snprintf(item[i] + 127, 2, "%d", i);
-		snprintf(board[i] + 63, 2, "%d", i);
+		item[i][127] = board[i][63] = (char)('0' + i);
+		item[i][128] = board[i][64] = '\0';
 	}
 	open_screen(&s, true, 600);
 	say(&s, 0, "plan", NULL, json_pack("{s:i}", "total", 2));
