@@ -207,7 +207,7 @@ campaign: deps-check ## the campaign against every planted build, and the table 
 
 check-campaign: deps-check ## the same for CI: one seed, one replay, 300 trials of the good build
 	@$(MAKE) --no-print-directory all
-	@RIG_BUILD=$(CURDIR)/$(B) perl tests/campaign.pl --seeds 1 --good 300 --replays 1
+	@RIG_BUILD=$(CURDIR)/$(B) perl tests/campaign.pl --seeds 1 --replays 1 --good 300 --good-seeds 1
 
 LIBDIR := $(DESTDIR)$(PREFIX)/lib/rig
 SHAREDIR := $(DESTDIR)$(PREFIX)/share/rig
