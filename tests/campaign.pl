@@ -160,7 +160,7 @@ for my $b (@builds) {
 }
 
 if ($o{good}) {
-	my $cuts = int($o{good} / $o{'good-seeds'} / 10) + 1;
+	my $cuts = int(0.8 * $o{good} / $o{'good-seeds'} / 10) + 1; # second cuts come on top
 	my @good = map { good($_, $cuts) } 1 .. $o{'good-seeds'};
 	push @table, '', '| good build | trials | transitions | failed | error | inconclusive | largest gap | coverage recomputed |',
 		'| --- | --- | --- | --- | --- | --- | --- | --- |';
