@@ -73,7 +73,7 @@ sub start {
 }
 
 # What takes longer than anything here may is ended, so that the test fails and does not hang.
-my $patience = 400; # seconds, on the slowest machine and under sanitizers
+my $patience = 900; # seconds, on the slowest machine and under sanitizers
 
 sub finish {
 	my ($self, $r) = @_;
