@@ -159,7 +159,7 @@ like $r->{err}, qr/^rig: run \S+ cannot be taken up again: it has ended \(finish
 	'and the message says why';
 
 for my $how (['any = 1', sub { @_ }, 'after its first record'], ['any = 1', with_verdict(1), 'after one verdict'],
-	['any = 3', sub { $_[-1]{kind} eq 'trial-start' && with_verdict(3)->(@_) }, 'in a trial']) {
+	['any = 3', sub { @_ && $_[-1]{kind} eq 'trial-start' && with_verdict(3)->(@_) }, 'in a trial']) {
 	my ($stop, $enough, $name) = @$how;
 	$r = start_until($bench, \@run, $stop, $enough);
 	kill_worker($bench);
