@@ -53,6 +53,7 @@ sub bench_of {
 		. "  probe = { driver = \"openocd\", adapter = \"virtual\" }, trigger = { driver = \"virtual\" },\n"
 		. "  snapshot = { driver = \"virtual\" } }\n");
 	$bench->write('releases.lua', $releases);
+	$bench->{patience} = 3600;
 	return $bench;
 }
 
@@ -98,6 +99,7 @@ sub hunt_one {
 sub good {
 	my ($seed, $cuts) = @_;
 	my $bench = Bench->new(boards => [ 'demo-1', 'demo-2' ]);
+	$bench->{patience} = 4 * 3600;
 	my $began = time;
 	my $r = $bench->rig('run', $scenario, '--board', 'demo-1', '--board', 'demo-2', '--seed', $seed, '--cuts', $cuts,
 		'--quiet');

@@ -77,13 +77,14 @@ my $patience = 900; # seconds, on the slowest machine and under sanitizers
 
 sub finish {
 	my ($self, $r) = @_;
-	my $ended = wait_for($patience, sub { waitpid($r->{pid}, POSIX::WNOHANG()) == $r->{pid} });
+	my $limit = $self->{patience} // $patience;
+	my $ended = wait_for($limit, sub { waitpid($r->{pid}, POSIX::WNOHANG()) == $r->{pid} });
 	if (!$ended) {
 		kill TERM => $r->{pid};
 		wait_for(30, sub { waitpid($r->{pid}, POSIX::WNOHANG()) == $r->{pid} })
 			or do { kill KILL => $r->{pid}; waitpid $r->{pid}, 0 };
 	}
-	$r->{exit} = !$ended ? "ended after $patience s" : $? & 127 ? "signal " . ($? & 127) : $? >> 8;
+	$r->{exit} = !$ended ? "ended after $limit s" : $? & 127 ? "signal " . ($? & 127) : $? >> 8;
 	$r->{out} = slurp($r->{out_path}) // '';
 	$r->{err} = slurp($r->{err_path}) // '';
 	return $r;
