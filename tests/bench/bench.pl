@@ -144,10 +144,10 @@ row('state_dir on disk', sprintf('%8.1f   fdatasync: %.0f %%', $disk, 100 * ($di
 my @parts = (
 	[ prepare => 'prepare: state back, boot' ],
 	[ update  => 'update until the cut' ],
-	[ cut     => 'cut: seen off, flash read back, landed' ],
+	[ cut     => 'cut: off, read back, landed' ],
 	[ recover => 'recover: two boots, user data' ],
-	[ judge   => 'judge: image, writes, first verdict' ],
-	[ retry   => 'retry: the same update again, judged' ],
+	[ judge   => 'judge: image, writes, verdict' ],
+	[ retry   => 'retry: the update again, judged' ],
 	[ verdict => 'verdict on disk, next trial' ],
 );
 
