@@ -9,14 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int give_err(lua_State *L, const struct err *e)
-{
-	lua_pushnil(L);
-	lua_pushstring(L, err_name(e->code));
-	lua_pushstring(L, e->msg);
-	return 3;
-}
-
 /* file_bytes(path) → its size; 0 when there is no such file */
 static int l_file_bytes(lua_State *L)
 {
@@ -34,7 +26,7 @@ static int l_save(lua_State *L)
 	struct err e;
 
 	if (file_write(path, text, len, &e))
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -85,7 +77,7 @@ static int l_keep_evidence(lua_State *L)
 	json_decref(texts);
 	json_decref(logs);
 	if (code)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	lua_pushstring(L, rel);
 	return 1;
 }

@@ -180,3 +180,18 @@ json_t *lua_json_get(lua_State *L, int index, struct err *e)
 {
 	return get(L, lua_absindex(L, index), 0, e);
 }
+
+int lua_json_give(lua_State *L, json_t *result)
+{
+	lua_json_push(L, result);
+	json_decref(result);
+	return 1;
+}
+
+int lua_json_give_err(lua_State *L, const struct err *e)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, err_name(e->code));
+	lua_pushstring(L, e->msg);
+	return 3;
+}

@@ -20,4 +20,11 @@ void lua_json_push(lua_State *L, const json_t *value);
  */
 json_t *lua_json_get(lua_State *L, int index, struct err *e);
 
+/*
+ * How a helper of the prelude ends: with its result, a reference that is stolen, or with nil, the
+ * error's name and its message. Both return how many values they pushed.
+ */
+int lua_json_give(lua_State *L, json_t *result);
+int lua_json_give_err(lua_State *L, const struct err *e);
+
 #endif

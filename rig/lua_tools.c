@@ -20,20 +20,6 @@
  * Every function here first copies its arguments out, then works with memory of C, frees it, and
  * only then may raise: a Lua error in between would leak.
  */
-static int give(lua_State *L, json_t *result)
-{
-	lua_json_push(L, result);
-	json_decref(result);
-	return 1;
-}
-
-static int give_err(lua_State *L, const struct err *e)
-{
-	lua_pushnil(L);
-	lua_pushstring(L, err_name(e->code));
-	lua_pushstring(L, e->msg);
-	return 3;
-}
 
 /* segments(board, images, dir) → [{address, size, path}] | nil, code, message */
 static int l_segments(lua_State *L)
@@ -49,7 +35,7 @@ static int l_segments(lua_State *L)
 		code = flash_files_of_release(&segments, board, images, dir, &e);
 	json_decref(board);
 	json_decref(images);
-	return code ? give_err(L, &e) : give(L, segments);
+	return code ? lua_json_give_err(L, &e) : lua_json_give(L, segments);
 }
 
 /* application(board, images) → path or nil */
@@ -72,8 +58,8 @@ static int l_image(lua_State *L)
 	struct err e;
 
 	if (image_load(&image, luaL_checkstring(L, 1), &e))
-		return give_err(L, &e);
-	return give(L, image_to_json(&image));
+		return lua_json_give_err(L, &e);
+	return lua_json_give(L, image_to_json(&image));
 }
 
 static json_t *identity_to_json(const struct image_identity *id, const struct image_reference *refs,
@@ -128,7 +114,7 @@ static int l_identify(lua_State *L)
 
 	list = lua_json_get(L, 5, &e);
 	if (!list)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	code = file_read(path, FLASH_MAX, &slot, &len, &e);
 	if (code == 0 && offset > len)
 		code = err_set(&e, ERR_IO, "%s: %zu bytes, shorter than expected", path, len);
@@ -158,7 +144,7 @@ static int l_identify(lua_State *L)
 		free((void *)(uintptr_t)refs[i].bytes);
 	free(slot);
 	json_decref(list);
-	return code ? give_err(L, &e) : give(L, flash);
+	return code ? lua_json_give_err(L, &e) : lua_json_give(L, flash);
 }
 
 /* file_size(path) → bytes | nil, code, message */
@@ -169,7 +155,7 @@ static int l_file_size(lua_State *L)
 	struct err e;
 
 	if (file_read(luaL_checkstring(L, 1), FLASH_MAX, &data, &len, &e))
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	free(data);
 	lua_pushinteger(L, (lua_Integer)len);
 	return 1;
@@ -183,7 +169,7 @@ static int l_parse_cuts(lua_State *L)
 	json_t *list;
 
 	if (cuts_parse(&cuts, luaL_checkstring(L, 1), &e))
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	list = json_array();
 	for (size_t i = 0; i < cuts.count; i++) {
 		const struct cut *cut = &cuts.list[i];
@@ -195,7 +181,7 @@ static int l_parse_cuts(lua_State *L)
 				"tear", cut_tear_name(cut->tear), "seed", (json_int_t)cut->seed,
 				"text", cut_format(cut, text)));
 	}
-	return give(L, list);
+	return lua_json_give(L, list);
 }
 
 /* judge(observations) → findings, verdict | nil, code, message */
@@ -205,7 +191,7 @@ static int l_judge(lua_State *L)
 	json_t *observations = lua_json_get(L, 1, &e), *findings;
 
 	if (!observations)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	findings = judge(observations);
 	json_decref(observations);
 	if (!findings)

@@ -48,21 +48,6 @@ struct lua_coverage {
  * Every function first copies its arguments out, then works with memory of C, frees it, and only
  * then may raise: a Lua error in between would leak.
  */
-static int give(lua_State *L, json_t *result)
-{
-	lua_json_push(L, result);
-	json_decref(result);
-	return 1;
-}
-
-static int give_err(lua_State *L, const struct err *e)
-{
-	lua_pushnil(L);
-	lua_pushstring(L, err_name(e->code));
-	lua_pushstring(L, e->msg);
-	return 3;
-}
-
 /* --- a trace -----------------------------------------------------------------------------------
  */
 
@@ -115,7 +100,7 @@ static int l_open_trace(lua_State *L)
 	json_t *conf = lua_json_get(L, 3, &e);
 
 	if (!conf)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	t = lua_newuserdatauv(L, sizeof(*t), 0);
 	memset(t, 0, sizeof(*t));
 	luaL_setmetatable(L, TRACE);
@@ -125,7 +110,7 @@ static int l_open_trace(lua_State *L)
 	take_regions(t);
 	if (t->page == 0)
 		return luaL_error(L, "a page has no bytes");
-	return trace_load(t, path, before, &e) ? give_err(L, &e) : 1;
+	return trace_load(t, path, before, &e) ? lua_json_give_err(L, &e) : 1;
 }
 
 static int l_trace_gc(lua_State *L)
@@ -145,7 +130,7 @@ static int l_trace_describe(lua_State *L)
 {
 	struct trace *t = trace_at(L, 1);
 
-	return give(
+	return lua_json_give(
 		L, json_pack("{s:I, s:s, s:o}", "operations", (json_int_t)t->log.count, "source",
 			   t->classes.source, "classes", classes_to_json(&t->classes)));
 }
@@ -190,7 +175,7 @@ static int l_trace_ranges(lua_State *L)
 		json_array_append_new(
 			ranges, json_pack("[I, I]", (json_int_t)first, (json_int_t)(end - first)));
 	free(ops);
-	return give(L, ranges);
+	return lua_json_give(L, ranges);
 }
 
 /* Flash before, with the parts that were read back since, [[address, file]], laid over it. */
@@ -292,7 +277,7 @@ static int l_trace_landing(lua_State *L)
 		code = find_landing(t, &check, parts, requested, word, &e);
 	json_decref(parts);
 	json_decref(word);
-	return code ? give_err(L, &e) : give(L, landing_check_to_json(&check));
+	return code ? lua_json_give_err(L, &e) : lua_json_give(L, landing_check_to_json(&check));
 }
 
 /*
@@ -317,7 +302,7 @@ static int l_save_flash(lua_State *L)
 	free(flash);
 	json_decref(parts);
 	if (code)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -380,7 +365,7 @@ static int l_trace_writes(lua_State *L)
 	} else {
 		code = check_trace(t, &rules, &e);
 	}
-	return code ? give_err(L, &e) : give(L, flash_rules_to_json(&rules));
+	return code ? lua_json_give_err(L, &e) : lua_json_give(L, flash_rules_to_json(&rules));
 }
 
 static void put_op(FILE *out, const struct trace *t, size_t i, bool here)
@@ -408,7 +393,7 @@ static int l_trace_around(lua_State *L)
 	FILE *out;
 
 	if (cuts_parse(&cuts, requested, &e))
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	out = open_memstream(&text, &len);
 	if (!out)
 		return luaL_error(L, "out of memory");
@@ -445,7 +430,7 @@ static int l_trace_campaign(lua_State *L)
 	json_t *given = lua_json_get(L, 2, &e);
 
 	if (!given)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	options.seed = (uint64_t)json_integer_value(json_object_get(given, "seed"));
 	options.index = (uint32_t)json_integer_value(json_object_get(given, "index"));
 	if (json_is_integer(json_object_get(given, "limit")))
@@ -458,7 +443,7 @@ static int l_trace_campaign(lua_State *L)
 	c->campaign = NULL;
 	luaL_setmetatable(L, CAMPAIGN);
 	if (campaign_create(&c->campaign, &t->log, &t->classes, &options, &e))
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	return 1;
 }
 
@@ -504,7 +489,7 @@ static int l_campaign_outcome(lua_State *L)
 
 	given = code ? NULL : lua_json_get(L, 3, &e);
 	if (!given)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	text = json_string_value(json_object_get(given, "landed"));
 	verdict = json_string_value(json_object_get(given, "verdict"));
 	outcome.cuts_fired = (unsigned)json_integer_value(json_object_get(given, "fired"));
@@ -519,7 +504,7 @@ static int l_campaign_outcome(lua_State *L)
 		outcome.recovery = (long)json_integer_value(json_object_get(given, "recovery"));
 	json_decref(given);
 	if (campaign_outcome(c, &cuts, &outcome, &e))
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -532,7 +517,7 @@ static int l_campaign_planned(lua_State *L)
 	struct err e;
 
 	if (campaign_planned(campaign_at(L, 1), &plan, &e))
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	lua_pushinteger(L, (lua_Integer)plan.total);
 	return 1;
 }
@@ -547,7 +532,7 @@ static int l_campaign_window(lua_State *L)
 
 	if (!w)
 		return 0;
-	return give(L,
+	return lua_json_give(L,
 		json_pack("{s:I, s:I, s:s, s:b, s:s, s:I}", "first", (json_int_t)w->first, "last",
 			(json_int_t)w->last, "tear", campaign_tear_name(w->tear), "whole", w->whole,
 			"found", cut_format(&w->found, found), "trials", (json_int_t)w->trials));
@@ -564,12 +549,12 @@ static int l_coverage(lua_State *L)
 	json_t *trace = lua_json_get(L, 1, &e);
 
 	if (!trace)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	c = lua_newuserdatauv(L, sizeof(*c), 0);
 	c->coverage = coverage_create(trace, &e);
 	json_decref(trace);
 	luaL_setmetatable(L, COVERAGE);
-	return c->coverage ? 1 : give_err(L, &e);
+	return c->coverage ? 1 : lua_json_give_err(L, &e);
 }
 
 static struct coverage *coverage_at(lua_State *L, int index)
@@ -596,7 +581,7 @@ static int l_coverage_trial(lua_State *L)
 
 	json_decref(trial);
 	if (code)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -604,7 +589,7 @@ static int l_coverage_trial(lua_State *L)
 /* coverage:result() → the fields of the journal's "coverage" record */
 static int l_coverage_result(lua_State *L)
 {
-	return give(L, coverage_to_json(coverage_at(L, 1)));
+	return lua_json_give(L, coverage_to_json(coverage_at(L, 1)));
 }
 
 /* remember_trace(board, item, file, mean ms of a trial or 0) → true | nil, code, message */
@@ -620,7 +605,7 @@ static int l_remember_trace(lua_State *L)
 	json_decref(board);
 	json_decref(item);
 	if (code)
-		return give_err(L, &e);
+		return lua_json_give_err(L, &e);
 	lua_pushboolean(L, 1);
 	return 1;
 }
