@@ -74,7 +74,7 @@ static void short_name(const char *scenario, char *name, size_t size)
 		snprintf(name, size, "run");
 }
 
-/* The last digits are the fraction of the second, so that ids order runs as they began. */
+/* The fraction of the second stands before the name, so that ids sort as the runs began. */
 static void format_id(const char *name, char *id, size_t size)
 {
 	struct timespec now;
@@ -84,8 +84,8 @@ static void format_id(const char *name, char *id, size_t size)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", &tm);
-	snprintf(id, size, "%s-%s-%04x", when, name,
-		(unsigned)(((uint64_t)now.tv_nsec << 16) / 1000000000));
+	snprintf(id, size, "%s-%04x-%s", when, (unsigned)(((uint64_t)now.tv_nsec << 16) / 1000000000),
+		name);
 }
 
 int runs_create(const char *state_dir, const char *scenario, char **id, struct err *e)
@@ -278,14 +278,7 @@ int runs_list(const char *state_dir, json_t **runs, struct err *e)
 	return rc;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-int runs_find(const char *state_dir, const char *prefix, char **id, struct err *e)
+int runs_find(const char *state_dir, const char *part, char **id, struct err *e)
 {
 	struct dirent **ids;
 	int n = list_ids(state_dir, &ids, e), found = -1, matches = 0, rc = 0;
@@ -296,15 +289,14 @@ int runs_find(const char *state_dir, const char *prefix, char **id, struct err *
 		return n;
 	for (int i = 0; i < n; i++) {
 		const char *name = ids[i]->d_name;
-		bool last = strcmp(prefix, "last") == 0 && i == n - 1;
+		bool last = strcmp(part, "last") == 0 && i == n - 1;
 
-		if (strcmp(name, prefix) == 0 || last) {
+		if (strcmp(name, part) == 0 || last) {
 			found = i;
 			matches = 1;
 			break;
 		}
-		if (!*prefix ||
-			(strncmp(name, prefix, strlen(prefix)) != 0 && !ends_with(name, prefix)))
+		if (!*part || !strstr(name, part))
 			continue;
 		found = i;
 		matches++;
@@ -314,9 +306,9 @@ int runs_find(const char *state_dir, const char *prefix, char **id, struct err *
 	if (matches == 1)
 		*id = strdup(ids[found]->d_name);
 	if (matches == 0)
-		rc = err_set(e, ERR_USAGE, "there is no run \"%s\" in %s", prefix, state_dir);
+		rc = err_set(e, ERR_USAGE, "there is no run \"%s\" in %s", part, state_dir);
 	else if (matches > 1)
-		rc = err_set(e, ERR_USAGE, "\"%s\" is more than one run:%s", prefix, names);
+		rc = err_set(e, ERR_USAGE, "\"%s\" is more than one run:%s", part, names);
 	else if (!*id)
 		rc = err_set(e, ERR_NOMEM, "out of memory");
 	free_ids(ids, n);

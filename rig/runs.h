@@ -12,10 +12,9 @@ struct err;
 
 /*
  * Creates the folder of a new run, with state_dir when that is missing, and gives its id, such as
- * "20261121-101502-upgrade-matrix-3f2a" (UTC, the scenario's name, the second's fraction in four
- * hexadecimal digits, by which ids of one scenario order as the runs began). scenario may be a
- * path: its base name without .lua is taken, '_' as '-'. *id is the caller's to free. ERR_IO,
- * ERR_NOMEM.
+ * "20261121-101502-3f2a-upgrade-matrix" (UTC, the second's fraction in four hexadecimal digits, the
+ * scenario's name: ids in the order of text are the runs as they began). scenario may be a path:
+ * its base name without .lua is taken, '_' as '-'. *id is the caller's to free. ERR_IO, ERR_NOMEM.
  */
 int runs_create(const char *state_dir, const char *scenario, char **id, struct err *e);
 
@@ -35,10 +34,10 @@ int runs_list(const char *state_dir, json_t **runs, struct err *e);
 int runs_info(const char *state_dir, const char *id, json_t **info, struct err *e);
 
 /*
- * The id that prefix stands for: a whole id, the beginning or the end of exactly one, or "last".
+ * The id that part stands for: a whole id, a part of exactly one, or "last".
  * *id is the caller's to free. ERR_USAGE names what matches.
  */
-int runs_find(const char *state_dir, const char *prefix, char **id, struct err *e);
+int runs_find(const char *state_dir, const char *part, char **id, struct err *e);
 
 /* Prints a summary of one run for people: what ran, on what, each item's verdict, findings. */
 int runs_show(const char *state_dir, const char *id, FILE *out, struct err *e);

@@ -57,7 +57,7 @@ is power('demo-1'), 'off', 'and is off';
 like state_of('demo-1'), qr/^free/, 'and free';
 
 is power('demo-broken'), 'on', 'the board is on';
-like state_of('demo-broken'), qr/^leased +run \S+-power-loss-\S+ by \S+ since \S+ until \Q$held->{until}\E/,
+like state_of('demo-broken'), qr/^leased +run \S+-power-loss by \S+ since \S+ until \Q$held->{until}\E/,
 	'and leased by the run, until then';
 is scalar($bench->processes('rig-worker')), 0, 'though the run is over';
 like $held->{gdb} // '', qr/^127\.0\.0\.1:\d+$/, 'gdb has a port on the loopback interface';

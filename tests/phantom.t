@@ -57,7 +57,7 @@ end }
 LUA
 plant($bench, 0);
 my $r = $bench->start('run', $cut, @pair);
-my $up = sub { scalar of_kind('note', map { $bench->journal($_) } grep { /-cut-/ } $bench->runs) };
+my $up = sub { scalar of_kind('note', map { $bench->journal($_) } grep { /-cut$/ } $bench->runs) };
 ok Bench::wait_for(30, $up), 'the board is up';
 ok $bench->vboard('demo-1', 'fault', { phantom => JSON::PP::true }), 'then it is fed';
 nothing_but_the_bench($bench, $bench->finish($r), 'its cut');
