@@ -11,6 +11,9 @@
 /* Of the whole turn. Against a walk of 2^k points, walks turned by one and two thirds are evenly
  * between them for every k, so that every prefix of all three is spread. */
 #define THIRD 0x55555555u
+#define PLASTIC                                                                                    \
+	0xc13fa9a9u /* 2^32 over the plastic number: goes well with GOLDEN in two dimensions */
+#define SPOTS 8
 
 uint64_t campaign_mix(uint64_t x)
 {
@@ -273,13 +276,64 @@ static void add_edges(struct campaign *c, const struct classes *classes, uint32_
 	}
 }
 
+/* The stretch of its class that an operation is in. */
+static const struct class_range *stretch_of(const struct classes *classes, uint32_t op)
+{
+	const struct op_class *class = &classes->list[classes->of[op - 1]];
+	size_t low = 0, high = class->range_count - 1;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (class->ranges[middle].last < op)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return &class->ranges[low];
+}
+
+/*
+ * The first few operations of the bulk: their stretches are chosen as walk chooses operations, and
+ * where in the stretch each lies goes on from transition to transition. What fails in the last
+ * words of every page, say, is a small part of each stretch, which a few operations of each
+ * transition find together, but would as well miss if they fell where they happen to.
+ */
+static void add_spots(struct campaign *c, const struct classes *classes, struct level *level,
+	const struct walk *walk, uint32_t phase)
+{
+	struct walk *spots = &level->walks[level->count++];
+	uint32_t turn = c->options.index * GOLDEN + phase;
+
+	*spots = *walk;
+	spots->where = c->places.list + c->places.used;
+	spots->phase = 0;
+	spots->step = 1;
+	for (uint32_t n = 0; n < SPOTS; n++) {
+		const struct class_range *r;
+		uint64_t length;
+		size_t place;
+
+		if (!walk_place(walk, n, &place))
+			break;
+		r = stretch_of(classes, walk->where[place]);
+		length = r->last - r->first + 1;
+		put(&c->places, r->first + (uint32_t)((turn + n * PLASTIC) * length >> 32));
+	}
+	spots->count = (size_t)(c->places.list + c->places.used - spots->where);
+}
+
 static void add_bulk(struct campaign *c, const struct classes *classes, uint32_t phase)
 {
+	struct level *first = add_level(&c->streams[STREAM_BULK]);
 	struct level *level = add_level(&c->streams[STREAM_BULK]);
 	size_t start = put_classes(c, classes, false, put_all);
+	uint32_t within = (uint32_t)campaign_mix(c->options.seed + 2);
 
 	add_walk(c, level, start, TEAR_CLEAN, phase);
 	add_walk(c, level, start, TEAR_TORN, phase + THIRD);
+	for (unsigned i = 0; i < level->count; i++)
+		add_spots(c, classes, first, &level->walks[i], within + i * THIRD);
 }
 
 static void mark_metadata(struct campaign *c, uint32_t position, enum cut_tear tear)
@@ -402,7 +456,7 @@ static int add_metadata(
 int campaign_places_init(struct campaign *c, const struct classes *classes, struct err *e)
 {
 	uint32_t phase = c->options.index * GOLDEN + (uint32_t)campaign_mix(c->options.seed);
-	size_t room = 3 + c->operations;
+	size_t room = 3 + 2 * SPOTS + c->operations;
 	int code;
 
 	/* the roles; before equal ones are dropped, each of the four kinds of edges */
