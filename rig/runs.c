@@ -84,8 +84,8 @@ static void format_id(const char *name, char *id, size_t size)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", &tm);
-	snprintf(id, size, "%s-%04x-%s", when, (unsigned)(((uint64_t)now.tv_nsec << 16) / 1000000000),
-		name);
+	snprintf(id, size, "%s-%04x-%s", when,
+		(unsigned)(((uint64_t)now.tv_nsec << 16) / 1000000000), name);
 }
 
 int runs_create(const char *state_dir, const char *scenario, char **id, struct err *e)

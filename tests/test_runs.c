@@ -277,8 +277,9 @@ static void a_run_is_found_by_a_part_of_its_id_and_as_the_last(void **state)
 	static const struct {
 		const char *prefix, *id; /* NULL: none, or more than one */
 		const char *says;
-	} cases[] = {{MATRIX, MATRIX, NULL}, {"20261122", DIED, NULL}, {"77aa", POWER, NULL}, {"power", POWER, NULL},
-		{"last", DIED, NULL}, {"20261121", NULL, "more than one run: " MATRIX " " POWER},
+	} cases[] = {{MATRIX, MATRIX, NULL}, {"20261122", DIED, NULL}, {"77aa", POWER, NULL},
+		{"power", POWER, NULL}, {"last", DIED, NULL},
+		{"20261121", NULL, "more than one run: " MATRIX " " POWER},
 		{"2027", NULL, "there is no run \"2027\""}, {"", NULL, "there is no run"},
 		{"../x", NULL, "there is no run"}};
 	struct scratch *s = *state;
