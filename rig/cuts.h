@@ -1,5 +1,5 @@
 /*
- * Cuts: how they are written, and which to choose.
+ * Cuts: how they are written. Which to make is chosen in campaign.h.
  *
  * Grammar, the same in --cut, trial keys, journal and replay commands:
  *
@@ -57,29 +57,5 @@ struct cut_region {
 	const char *name;
 	uint32_t address, size;
 };
-
-struct cuts_choice {
-	uint64_t seed;       /* of the run */
-	uint32_t transition; /* the transition's index: turns the phase by the golden ratio */
-	const struct cut_region *regions; /* may be NULL; each change of region is an edge */
-	size_t region_count;
-};
-
-/* How many distinct cuts there are over count operations with one torn seed each, and "end". */
-size_t cuts_possible(size_t operations);
-
-/*
- * Chooses up to n distinct cuts over a log, in an order that is good at every prefix: the first
- * operation, the end and the last operation torn; then, in turn, edges and bulk, clean and torn. An
- * edge is the first or last operation of a stretch of equal kind in one region at following
- * addresses; so status records, commit points and erases are edges. Both are walked in van der
- * Corput order. The same log and choice always give the same cuts. out has room for n; returns how
- * many were written: n, or cuts_possible() when that is less. An empty log gives "end" alone.
- * ERR_NOMEM is negative.
- *
- * Choosing by classes of operations, as a whole campaign does, will replace what an edge is.
- */
-long cuts_choose(const struct oplog *log, const struct cuts_choice *choice, struct cut *out,
-	size_t n, struct err *e);
 
 #endif
