@@ -11,9 +11,9 @@
 /* Of the whole turn. Against a walk of 2^k points, walks turned by one and two thirds are evenly
  * between them for every k, so that every prefix of all three is spread. */
 #define THIRD 0x55555555u
-#define PLASTIC                                                                                    \
-	0xc13fa9a9u /* 2^32 over the plastic number: goes well with GOLDEN in two dimensions */
-#define SPOTS 8
+/* 2^32 over the plastic number: with GOLDEN, multiples of both are spread in two dimensions. */
+#define PLASTIC 0xc13fa9a9u
+#define SPOTS 8 /* of each tear, in a transition */
 
 uint64_t campaign_mix(uint64_t x)
 {

@@ -36,7 +36,7 @@ const char cli_run_options[] =
 	"  --wait TIME      wait that long for busy boards: 90s, 10m, 2h\n"
 	"  --keep N         afterwards remove the oldest ended runs, but N\n"
 	"  --quiet          no progress\n"
-	"  --resume RUN     go on with a run that was cut short: an id, its beginning or end, or\n"
+	"  --resume RUN     go on with a run that was cut short: an id, a part of one, or\n"
 	"                   last. Scenario, boards and what is run are those it was begun with.\n\n"
 	"Exit status: 0 passed, 1 a test failed, 2 usage or configuration, 3 the bench failed,\n"
 	"4 busy, 5 inconclusive, 130 interrupted.\n";

@@ -16,7 +16,7 @@ struct resume {
 };
 
 /*
- * Finds a run (an id, its beginning or end, or "last") that can be taken up again. ERR_USAGE: there
+ * Finds a run (an id, a part of one, or "last") that can be taken up again. ERR_USAGE: there
  * is none of that name, it is still running, or nothing is left of it to do; ERR_PROTOCOL: its
  * journal is damaged. What it holds lives until resume_finish(), also after an error.
  */

@@ -46,8 +46,7 @@ static int named_run(struct cli *cli, const char *command, int argc, char **argv
 	struct err e;
 
 	if (optind + 1 != argc)
-		return cli_usage(
-			command, "expected one run: an id, its beginning or end, or \"last\"");
+		return cli_usage(command, "expected one run: an id, a part of one, or \"last\"");
 	if (cli_load(cli, &e) || runs_find(cli_state_dir(cli), argv[optind], id, &e))
 		return cli_fail(&e);
 	return EXIT_PASS;
@@ -69,7 +68,7 @@ int cli_show(struct cli *cli, int argc, char **argv)
 
 const char cli_report_options[] =
 	"\n"
-	"  RUN              an id, its beginning or end, or last\n"
+	"  RUN              an id, a part of one, or last\n"
 	"  --format F       tap (default)\n"
 	"  --item FROM:TO   this item alone\n"
 	"  --tap 13|14      version line of the TAP document (default 13)\n";

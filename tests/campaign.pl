@@ -4,8 +4,8 @@
 # The campaign of scenarios/power_loss.lua against what it is for: every planted build must be found by the default
 # campaign (seed 1) within 300 trials, each replay command must fail the same way each time (--replays for the first
 # seed, --more for the others), and the good build must pass. With other seeds a campaign of this size may miss one
-# build in ten: the table says which. Prints a table; with --write it replaces the
-# one in FILE (docs/campaign.md). Exit status 1 when something was not as it must be.
+# build in ten. Prints a table, in which it says which; with --write it replaces the one in FILE (docs/campaign.md).
+# Exit status 1 when something was not as it must be.
 use strict;
 use warnings;
 use FindBin;
