@@ -91,6 +91,15 @@ static bool is(const struct virtual *v, const char *capability)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+static void lose(struct virtual *v, const char *why)
+{
+	if (v->lost[0] || v->closing)
+		return;
+	snprintf(v->lost, sizeof(v->lost), "the virtual board's process is gone: %s", why);
+	if (!v->opening)
+		v->env.event(v->env.arg, "lost", json_pack("{s:s}", "reason", v->lost));
+}
+
 static void answered(void *arg, const struct err *e, json_t *answer)
 {
 	struct asked *a = arg;
@@ -98,6 +107,9 @@ static void answered(void *arg, const struct err *e, json_t *answer)
 	struct err gone;
 	json_t *result = NULL;
 
+	/* before the operation is done: what is asked next is asked of a process that is gone */
+	if (e && e->code == ERR_GONE)
+		lose(a->v, e->msg);
 	if (op) {
 		op_on_cancel(op, NULL, NULL);
 		if (e && e->code == ERR_GONE && a->gone_will_do) {
@@ -166,15 +178,6 @@ static json_t *whole_answer(json_t *answer, struct err *e)
 }
 
 /* --- the control connection ------------------------------------------------------------------- */
-
-static void lose(struct virtual *v, const char *why)
-{
-	if (v->lost[0] || v->closing)
-		return;
-	snprintf(v->lost, sizeof(v->lost), "the virtual board's process is gone: %s", why);
-	if (!v->opening)
-		v->env.event(v->env.arg, "lost", json_pack("{s:s}", "reason", v->lost));
-}
 
 static void control_request(void *arg, struct rpc_call *call, const char *method, json_t *params)
 {

@@ -245,6 +245,25 @@ static void a_board_whose_process_dies_is_the_benchs_error(void **state)
 	assert_int_equal(look(), LOCK_FREE);
 }
 
+/* Where there is no process there is no power, also when it dies while it is asked. */
+static void a_board_whose_process_dies_while_it_is_made_safe_is_safe(void **state)
+{
+	struct peer *owner = opened(VIRTUAL(""), NULL);
+	pid_t pid;
+	int safe;
+
+	(void)state;
+	power(owner, true);
+	pid = board_pid();
+	assert_return_code(kill(pid, SIGSTOP), errno);
+	safe = peer_send(owner, "safe", NULL);
+	/* the keeper has taken that up when it has answered what came after it */
+	assert_answer(peer_call(owner, "info", NULL), "none");
+	assert_return_code(kill(pid, SIGKILL), errno);
+	assert_answer(peer_wait(owner, safe), "none");
+	end(owner);
+}
+
 static void flash_comes_back_from_a_snapshot(void **state)
 {
 	struct peer *owner;
@@ -430,6 +449,7 @@ int main(void)
 		claim(a_console_line_cuts_the_power_of_the_board),
 		claim(a_killed_keepers_board_is_off_before_the_next_answers),
 		claim(a_board_whose_process_dies_is_the_benchs_error),
+		claim(a_board_whose_process_dies_while_it_is_made_safe_is_safe),
 		claim(flash_comes_back_from_a_snapshot),
 		claim(a_board_that_cannot_start_says_why),
 		claim(a_keeper_is_spawned_and_reached_by_its_socket),
