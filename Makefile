@@ -18,7 +18,8 @@ endif
 
 # --- packages -----------------------------------------------------------------------------------
 PKGS_BUILD := build-essential pkg-config libuv1-dev libjansson-dev liblua5.4-dev libcbor-dev \
-	nettle-dev libpcre2-dev libunicorn-dev gcc-arm-none-eabi openocd
+	nettle-dev libpcre2-dev libunicorn-dev libgpiod-dev libusb-1.0-0-dev libserialport-dev \
+	libcurl4-openssl-dev gcc-arm-none-eabi openocd
 # npm brings the TAP parser that is not ours; a machine may have it from elsewhere
 PKGS_CHECK := libcmocka-dev perl procps $(if $(shell command -v npm),,nodejs npm)
 PKGS_FUZZ := clang
@@ -26,8 +27,11 @@ PKGS_LINT := clang-format clang-tidy cppcheck lua-check
 
 ifneq ($(filter-out help clean deps deps-%,$(or $(MAKECMDGOALS),all)),)
 PKG_LIBS := libuv jansson libcbor nettle libpcre2-8
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKG_LIBS) lua5.4 2>/dev/null)
+# what drivers are made with
+DRV_LIBS := libgpiod libusb-1.0 libserialport libcurl
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKG_LIBS) $(DRV_LIBS) lua5.4 2>/dev/null)
 PKG_LDLIBS := $(shell pkg-config --libs $(PKG_LIBS) 2>/dev/null)
+DRV_LDLIBS := $(shell pkg-config --libs $(DRV_LIBS) 2>/dev/null)
 LUA_LDLIBS := $(shell pkg-config --libs lua5.4 2>/dev/null)
 endif
 
@@ -92,23 +96,23 @@ $(B)/rig: $(B)/obj/rig/main_rig.o $(LIBLUA) $(LIBRIG)
 $(B)/rig-worker: $(B)/obj/rig/main_worker.o $(LIBLUA) $(LIBRIG)
 	$(CC) $(LDFLAGS) -o $@ $(GROUP) $(LUA_LDLIBS) $(PKG_LDLIBS)
 $(B)/rig-keeper: $(B)/obj/rig/main_keeper.o $(LIBDRV) $(LIBRIG)
-	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $^ $(DRV_LDLIBS) $(PKG_LDLIBS)
 $(B)/vboard: $(B)/obj/fixtures/vboard/main.o $(LIBVB) $(LIBRIG)
 	$(CC) $(LDFLAGS) -o $@ $^ -lunicorn $(PKG_LDLIBS)
 
 # a test named test_vboard_*.c gets the virtual board's library too
 $(B)/tests/test_vboard%: $(B)/obj/tests/test_vboard%.o $(LIBVB) $(LIBDRV) $(LIBRIG)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lunicorn $(PKG_LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lunicorn $(DRV_LDLIBS) $(PKG_LDLIBS)
 $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(LIBLUA) $(LIBDRV) $(LIBRIG)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(GROUP) -lcmocka $(LUA_LDLIBS) $(PKG_LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $(GROUP) -lcmocka $(LUA_LDLIBS) $(DRV_LDLIBS) $(PKG_LDLIBS)
 
 # fuzz targets: with the driver of tests/fuzz for check, with libFuzzer's in the variant fuzz
 $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/driver.o) \
 		$(LIBLUA) $(LIBDRV) $(LIBRIG)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(GROUP) $(LUA_LDLIBS) $(PKG_LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $(GROUP) $(LUA_LDLIBS) $(DRV_LDLIBS) $(PKG_LDLIBS)
 
 # what the rig costs: make bench
 $(B)/bench: $(call obj,$(wildcard tests/bench/*.c)) $(LIBRIG)

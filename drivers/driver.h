@@ -30,8 +30,15 @@
 #include <uv.h>
 
 struct console_port;
+struct probe_port;
 
-enum driver_option_type { OPTION_STRING, OPTION_INTEGER, OPTION_BOOLEAN };
+enum driver_option_type {
+	OPTION_STRING,
+	OPTION_INTEGER,
+	OPTION_BOOLEAN,
+	OPTION_NUMBER, /* whole or not */
+	OPTION_LIST,   /* of strings and whole numbers, at least one */
+};
 
 /* The only source for validation, `rig drivers` and the docs. A list ends with name NULL. */
 struct driver_option {
@@ -53,11 +60,15 @@ struct driver_env {
 			       openocd … */
 	struct console_port
 		*console; /* the board's console, for a driver with .needs_console; else NULL */
+	struct probe_port *probe; /* the board's probe, for a driver with .needs_probe; else NULL */
 	/* Bytes that came in from a console. Only for a driver that offers console. */
 	void (*console_in)(void *arg, const char *data, size_t len);
 	/* An event of the device: "trigger" (fired; fields op, kind, address, cut), "lost" (the
-	 * device went away; field reason), "note" (field text: worth a line in the journal). Steals
-	 * fields. A trigger that has taken the power itself may add drained, as power_ops.set. */
+	 * device went away; field reason: what is under way on it fails, and nothing more is asked
+	 * of it), "back" (it is there again and works; field text), "note" (field text: worth a
+	 * line in the journal). Steals fields. A trigger that has taken the power itself may add
+	 * drained, as power_ops.set; one that knows when it happened adds t_ns, by uv_hrtime()'s
+	 * clock. */
 	void (*event)(void *arg, const char *name, json_t *fields);
 	void *arg; /* for the two above */
 };
@@ -75,6 +86,32 @@ struct power_ops {
 	void (*set)(struct device *dev, bool on, struct op *op);
 	/* Result {"on": bool}. */
 	void (*get)(struct device *dev, struct op *op);
+};
+
+/* A supply whose voltage can be set; of a driver that offers power too. */
+struct supply_ops {
+	/* Goes from the voltage it has to volts within ramp_ms (0: at once). Completes when it is
+	 * there: {"volts": as measured}. The next power on finds the voltage of rig.conf again. */
+	void (*set_volts)(struct device *dev, double volts, unsigned ramp_ms, struct op *op);
+};
+
+struct meter_ops {
+	/* Result {"volts": x or null, "amps": x or null}: what the DUT gets now. */
+	void (*measure)(struct device *dev, struct op *op);
+};
+
+/* A line of the DUT's: reset, or a strap that says how it boots. */
+struct line_ops {
+	/* Asserts it (reset is held, the strap is set), or lets go of it. Safe: let go. */
+	void (*set)(struct device *dev, bool on, struct op *op);
+	/* Result {"on": bool}. */
+	void (*get)(struct device *dev, struct op *op);
+};
+
+/* Lines of a serial port; of a driver that offers console too. */
+struct modem_ops {
+	/* lines: any of {"dtr": bool, "rts": bool, "break_ms": n}; completes when that is done. */
+	void (*set)(struct device *dev, json_t *lines, struct op *op);
 };
 
 struct console_ops {
@@ -128,6 +165,18 @@ struct probe_ops {
 	 * port. ERR_UNSUPPORTED: it cannot serve gdb.
 	 */
 	void (*gdb)(struct device *dev, struct op *op);
+	/*
+	 * Takes up the debug port and lets the DUT run until it comes to a place for the count-th
+	 * time, and stops it there. spec: {"break": address} or {"watch": [address, size]} (before
+	 * or just after a write there), "count": N (0: it only counts), with "break" maybe "reg":
+	 * name, "from": a, "to": b (it counts only when a <= the register < b), and maybe "log":
+	 * FILE, which gets a line "N breakpoint 0xADDRESS" for each time, ADDRESS being the
+	 * register's value if one is named, else that of the place. Result {"hits": n, "address":
+	 * as in the log, "t_ns": when it was seen, by uv_hrtime()'s clock}. Cancelled, it clears
+	 * the place and lets the DUT run on. It survives a reset of the DUT that the probe
+	 * survives. ERR_UNSUPPORTED: this probe cannot.
+	 */
+	void (*run_until)(struct device *dev, json_t *spec, struct op *op);
 };
 
 /* Fires at chosen flash operations of the DUT, and may take the power itself. */
@@ -168,7 +217,7 @@ struct driver {
 	const char *name;
 	const char *help; /* one line */
 	const struct driver_option *options;
-	bool needs_console;
+	bool needs_console, needs_probe;
 
 	/* options: checked against the list above, with the defaults filled in; borrowed. */
 	struct device *(*create)(const struct driver_env *env, json_t *options, struct err *e);
@@ -177,6 +226,19 @@ struct driver {
 	 * success. */
 	void (*make_safe)(struct device *dev, struct op *op);
 	void (*close)(struct device *dev, void (*closed)(void *arg), void *arg);
+	/*
+	 * Tries an open device without harm to the DUT, beyond what open has tried; may be NULL.
+	 * Result {"says": [text …], "mend": [text …]}: what is there and works ("channel 3 of 8,
+	 * serial 6QMBS"), and what is not as it should be, each with how to mend it.
+	 */
+	void (*check)(struct device *dev, struct op *op);
+	/*
+	 * Lists what this driver could drive on this host, opening nothing that another may be
+	 * using; may be NULL. Appends to found {"what": "USB relay board 16c0:05df, serial 6QMBS, 8
+	 * channels", "at": where it is, "conf": a line of rig.conf for it, "mend": why it cannot be
+	 * used yet and how to mend that, or left out}. May block for a second in all.
+	 */
+	int (*scan)(json_t *found, struct err *e);
 
 	/* What it offers; NULL: not offered. */
 	const struct power_ops *power;
@@ -185,6 +247,10 @@ struct driver {
 	const struct trigger_ops *trigger;
 	const struct snapshot_ops *snapshot;
 	const struct transport_ops *transport;
+	const struct meter_ops *meter;
+	const struct line_ops *line; /* for the devices "reset" and "strap" */
+	const struct supply_ops *supply;
+	const struct modem_ops *modem;
 };
 
 /* The table, ended by NULL. */

@@ -33,7 +33,7 @@ struct capability {
 	size_t ops_count;
 };
 
-#define CAPABILITIES 6
+#define CAPABILITIES 11
 
 static void capabilities(const struct driver *driver, struct capability caps[CAPABILITIES])
 {
@@ -44,6 +44,11 @@ static void capabilities(const struct driver *driver, struct capability caps[CAP
 		{"trigger", driver->trigger, OPS(trigger_ops)},
 		{"snapshot", driver->snapshot, OPS(snapshot_ops)},
 		{"transport", driver->transport, OPS(transport_ops)},
+		{"meter", driver->meter, OPS(meter_ops)},
+		{"reset", driver->line, OPS(line_ops)},
+		{"strap", driver->line, OPS(line_ops)},
+		{"supply", driver->supply, OPS(supply_ops)},
+		{"modem", driver->modem, OPS(modem_ops)},
 	};
 
 	memcpy(caps, all, sizeof(all));
@@ -61,19 +66,39 @@ static const char *const type_names[] = {
 	[OPTION_STRING] = "string",
 	[OPTION_INTEGER] = "integer",
 	[OPTION_BOOLEAN] = "boolean",
+	[OPTION_NUMBER] = "number",
+	[OPTION_LIST] = "list",
 };
 
 /* An option's default as JSON of its type; NULL when the text is not of that type. */
 static json_t *fallback_value(const struct driver_option *option)
 {
 	json_t *value;
+	bool good = false;
 
 	if (!option->fallback)
 		return json_null();
 	if (option->type == OPTION_STRING)
 		return json_string(option->fallback);
 	value = json_loads(option->fallback, JSON_DECODE_ANY, NULL);
-	if (option->type == OPTION_INTEGER ? json_is_integer(value) : json_is_boolean(value))
+	switch (option->type) {
+	case OPTION_INTEGER:
+		good = json_is_integer(value);
+		break;
+	case OPTION_BOOLEAN:
+		good = json_is_boolean(value);
+		break;
+	case OPTION_NUMBER:
+		good = json_is_number(value);
+		break;
+	case OPTION_LIST:
+		good = json_is_array(value);
+		break;
+	case OPTION_STRING:
+	default:
+		break;
+	}
+	if (good)
 		return value;
 	json_decref(value);
 	return NULL;

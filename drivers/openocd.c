@@ -699,6 +699,13 @@ static void openocd_close(struct device *dev, void (*closed)(void *arg), void *a
 	jobs_close(openocd_of(dev), closed, arg);
 }
 
+static void openocd_run_until(struct device *dev, json_t *spec, struct op *op)
+{
+	(void)dev;
+	(void)spec;
+	op_failf(op, ERR_UNSUPPORTED, "it cannot stop the DUT at a place yet");
+}
+
 static const struct probe_ops probe = {
 	.program = openocd_program,
 	.verify = openocd_verify,
@@ -713,6 +720,7 @@ static const struct probe_ops probe = {
 	.command = openocd_command,
 	.version = openocd_version,
 	.gdb = openocd_gdb,
+	.run_until = openocd_run_until,
 };
 
 const struct driver driver_openocd = {

@@ -166,13 +166,16 @@ static const struct schema board_fields[] = {
 	{.name = "probe", .type = SCHEMA_TABLE},
 	{.name = "trigger", .type = SCHEMA_TABLE},
 	{.name = "snapshot", .type = SCHEMA_TABLE},
+	{.name = "meter", .type = SCHEMA_TABLE},
+	{.name = "reset", .type = SCHEMA_TABLE},
+	{.name = "strap", .type = SCHEMA_TABLE},
 	{.name = "images", .type = SCHEMA_OBJECT, .fields = config_image_fields},
 	OF_BOTH,
 	{0},
 };
 
 static const char *const capabilities[] = {
-	"power", "console", "probe", "trigger", "snapshot", "transport"};
+	"power", "console", "probe", "trigger", "snapshot", "transport", "meter", "reset", "strap"};
 
 static const struct schema bench_fields[] = {
 	{.name = "name", .type = SCHEMA_STRING, .required = true},
@@ -236,13 +239,29 @@ static int check_driver(const struct schema_where *where, json_t *catalogue, con
 		word, capability, known);
 }
 
-static enum schema_type option_type(json_t *option)
+/* A driver's option as a field of a schema. */
+static struct schema option_field(const char *name, json_t *option)
 {
+	static const struct schema words[] = {{.type = SCHEMA_WORD}};
+	static const struct {
+		const char *name;
+		struct schema field;
+	} types[] = {
+		{"string", {.type = SCHEMA_STRING}},
+		{"integer", {.type = SCHEMA_INTEGER}},
+		{"boolean", {.type = SCHEMA_BOOLEAN}},
+		{"number", {.type = SCHEMA_NUMBER}},
+		{"list", {.type = SCHEMA_LIST, .min = 1, .max = 64, .fields = words}},
+	};
 	const char *type = json_string_value(json_object_get(option, "type"));
+	struct schema field = {.type = SCHEMA_STRING};
 
-	if (type && strcmp(type, "integer") == 0)
-		return SCHEMA_INTEGER;
-	return type && strcmp(type, "boolean") == 0 ? SCHEMA_BOOLEAN : SCHEMA_STRING;
+	for (size_t i = 0; type && i < sizeof(types) / sizeof(*types); i++)
+		if (strcmp(types[i].name, type) == 0)
+			field = types[i].field;
+	field.name = name;
+	field.required = json_is_true(json_object_get(option, "required"));
+	return field;
 }
 
 /* A driver's options as a schema, "driver" among them; the caller frees it. */
@@ -257,9 +276,7 @@ static struct schema *options_schema(json_t *options)
 		return NULL;
 	fields[n++] = (struct schema){.name = "driver", .type = SCHEMA_STRING, .required = true};
 	json_object_foreach (options, name, option)
-		fields[n++] = (struct schema){.name = name,
-			.type = option_type(option),
-			.required = json_is_true(json_object_get(option, "required"))};
+		fields[n++] = option_field(name, option);
 	return fields;
 }
 

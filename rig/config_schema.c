@@ -151,6 +151,11 @@ static bool is_boolean(const json_t *value)
 	return json_is_boolean(value);
 }
 
+static bool is_word(const json_t *value)
+{
+	return is_string(value) || json_is_integer(value);
+}
+
 static bool is_list(const json_t *value)
 {
 	return json_is_array(value);
@@ -164,6 +169,7 @@ static const struct {
 	[SCHEMA_INTEGER] = {"an integer", is_integer},
 	[SCHEMA_NUMBER] = {"a number", is_number},
 	[SCHEMA_BOOLEAN] = {"true or false", is_boolean},
+	[SCHEMA_WORD] = {"a string that is not empty or an integer", is_word},
 	[SCHEMA_FUNCTION] = {"a function", is_function},
 	[SCHEMA_OBJECT] = {"a table with names", is_table},
 	[SCHEMA_MAP] = {"a table with names", is_table},
@@ -274,6 +280,7 @@ static int check_value(const struct schema_where *where, const struct schema *s,
 	case SCHEMA_LIST:
 		return check_items(where, s, value, path, e);
 	case SCHEMA_BOOLEAN:
+	case SCHEMA_WORD:
 	case SCHEMA_FUNCTION:
 	case SCHEMA_TABLE:
 	default:

@@ -16,6 +16,7 @@ enum schema_type {
 	SCHEMA_INTEGER, /* min to max */
 	SCHEMA_NUMBER,  /* min to max */
 	SCHEMA_BOOLEAN,
+	SCHEMA_WORD, /* a string that is not empty, or an integer */
 	SCHEMA_FUNCTION,
 	SCHEMA_OBJECT, /* the names in .fields and no others */
 	SCHEMA_MAP,    /* any names; .fields[0] is what each holds */

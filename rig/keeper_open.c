@@ -73,6 +73,18 @@ static int find_driver(struct keeper *k, struct slot *slot, json_t *options, str
 	return 0;
 }
 
+/* Strings and whole numbers, at least one. */
+static bool is_list(const json_t *value)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach (value, i, item)
+		if (!json_is_string(item) && !json_is_integer(item))
+			return false;
+	return json_array_size(value) > 0;
+}
+
 static bool is_of_type(const json_t *value, enum driver_option_type type)
 {
 	switch (type) {
@@ -82,6 +94,10 @@ static bool is_of_type(const json_t *value, enum driver_option_type type)
 		return json_is_integer(value);
 	case OPTION_BOOLEAN:
 		return json_is_boolean(value);
+	case OPTION_NUMBER:
+		return json_is_number(value);
+	case OPTION_LIST:
+		return is_list(value);
 	}
 	return false;
 }
@@ -99,7 +115,8 @@ static json_t *fallback_of(const struct driver_option *option)
  * driver finds each one there and of its type, whoever wrote the board's object. */
 static int check_options(const struct slot *slot, json_t *options, struct err *e)
 {
-	static const char *const types[] = {"a text", "a whole number", "true or false"};
+	static const char *const types[] = {"a text", "a whole number", "true or false", "a number",
+		"a list of texts and whole numbers"};
 	const struct driver_option *o;
 	const char *name;
 	json_t *value;

@@ -51,7 +51,7 @@ int main(void)
 END
 	my ($variant) = $build =~ m{([^/]+)/*$};
 	my %more = (asan => '-fsanitize=address,undefined', tsan => '-fsanitize=thread', cov => '--coverage');
-	my $flags = `pkg-config --cflags --libs libuv jansson libcbor nettle libpcre2-8`;
+	my $flags = `pkg-config --cflags --libs libuv jansson libcbor nettle libpcre2-8 libgpiod libusb-1.0 libserialport libcurl`;
 	$flags =~ s/\s+/ /g;
 	my $warn = '-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror';
 	my $said = `gcc -std=gnu11 -D_GNU_SOURCE -g $warn -I$root -I$root/tests @{[$more{$variant} || '']} -o $dir/run @sources \\

@@ -25,11 +25,12 @@ struct contract {
 	/* An operation that succeeds. */
 	void (*start_good)(struct device *dev, struct op *op);
 	/* An operation that is under way when this returns, and does not end before unstick, or for
-	 * a while. */
+	 * a second or more. NULL: all that this driver does is done at once. */
 	void (*start_stuck)(void *bench, struct device *dev, struct op *op);
 	void (*unstick)(void *bench);
-	/* The device, stuck in an operation, goes away; it is back after mend. */
+	/* The device goes away, in the middle of an operation or not; it is back after mend. */
 	void (*unplug)(void *bench);
+	bool survives; /* what unplug takes away is not what the driver needs for an operation */
 };
 
 struct contract_bench {
@@ -246,12 +247,67 @@ static inline void contract_cancelled_while_it_opens_it_can_be_closed(void **sta
 	close_device(&b->loop, dev);
 }
 
-static inline void contract_cancelled_in_the_middle_the_next_operation_works(void **state)
+/* Gone before an operation: it fails soon, and whatever comes is made safe within bounds. */
+static inline void contract_unplugged_before_the_operation_fails(void **state)
 {
 	struct contract_bench *b = *state;
 	struct device *dev = contract_open(b);
 	struct outcome o;
 
+	b->contract->unplug(b->bench);
+	b->contract->start_good(dev, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));
+	outcome_wait(&b->loop, &o);
+	outcome_finish(&o);
+	if (!b->contract->survives && o.e.code != ERR_BENCH && o.e.code != ERR_GONE)
+		fail_msg("%s: %s", err_name(o.e.code), o.e.code ? o.e.msg : "it succeeded");
+	contract_make_safe(b, dev);
+	contract_make_safe(b, dev);
+	close_device(&b->loop, dev);
+	b->contract->mend(b->bench);
+	dev = contract_open(b);
+	contract_works(b, dev);
+	close_device(&b->loop, dev);
+}
+
+static inline void contract_unplugged_after_it_is_made_safe_and_closed(void **state)
+{
+	struct contract_bench *b = *state;
+	struct device *dev = contract_open(b);
+
+	contract_works(b, dev);
+	b->contract->unplug(b->bench);
+	contract_make_safe(b, dev);
+	close_device(&b->loop, dev);
+	b->contract->mend(b->bench);
+}
+
+static inline void contract_past_its_deadline_the_next_operation_works(void **state)
+{
+	struct contract_bench *b = *state;
+	struct device *dev;
+	struct outcome o;
+
+	if (!b->contract->start_stuck)
+		return;
+	dev = contract_open(b);
+	b->contract->start_stuck(b->bench, dev, outcome_start(&b->loop, &o, 100));
+	outcome_wait(&b->loop, &o);
+	outcome_finish(&o);
+	assert_int_equal(o.e.code, ERR_TIMEOUT);
+	b->contract->unstick(b->bench);
+	contract_works(b, dev);
+	close_device(&b->loop, dev);
+}
+
+static inline void contract_cancelled_in_the_middle_the_next_operation_works(void **state)
+{
+	struct contract_bench *b = *state;
+	struct device *dev;
+	struct outcome o;
+
+	if (!b->contract->start_stuck)
+		return;
+	dev = contract_open(b);
 	b->contract->start_stuck(b->bench, dev, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));
 	assert_int_equal(o.done, 0);
 	contract_cancel(&o);
@@ -264,9 +320,12 @@ static inline void contract_cancelled_in_the_middle_the_next_operation_works(voi
 static inline void contract_unplugged_in_the_middle_it_is_the_benchs_error(void **state)
 {
 	struct contract_bench *b = *state;
-	struct device *dev = contract_open(b);
+	struct device *dev;
 	struct outcome o;
 
+	if (!b->contract->start_stuck)
+		return;
+	dev = contract_open(b);
 	b->contract->start_stuck(b->bench, dev, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));
 	b->contract->unplug(b->bench);
 	outcome_wait(&b->loop, &o);
@@ -283,9 +342,12 @@ static inline void contract_unplugged_in_the_middle_it_is_the_benchs_error(void 
 static inline void contract_closed_in_the_middle_the_operation_fails(void **state)
 {
 	struct contract_bench *b = *state;
-	struct device *dev = contract_open(b);
+	struct device *dev;
 	struct outcome o;
 
+	if (!b->contract->start_stuck)
+		return;
+	dev = contract_open(b);
 	b->contract->start_stuck(b->bench, dev, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));
 	close_device(&b->loop, dev);
 	assert_int_equal(o.done, 1);
@@ -296,9 +358,12 @@ static inline void contract_closed_in_the_middle_the_operation_fails(void **stat
 static inline void contract_stuck_it_is_made_safe_within_bounds(void **state)
 {
 	struct contract_bench *b = *state;
-	struct device *dev = contract_open(b);
+	struct device *dev;
 	struct outcome o, safe;
 
+	if (!b->contract->start_stuck)
+		return;
+	dev = contract_open(b);
 	b->contract->start_stuck(
 		b->bench, dev, outcome_start(&b->loop, &o, 10 * CONTRACT_WITHIN_MS));
 	/* what hangs altogether may fail to be made safe; it may be tried again, and closed */
@@ -328,6 +393,12 @@ static const struct {
 		contract_closed_while_it_opens_the_open_fails},
 	{"cancelled while it opens, it can be closed",
 		contract_cancelled_while_it_opens_it_can_be_closed},
+	{"unplugged before an operation, it is the bench's error",
+		contract_unplugged_before_the_operation_fails},
+	{"unplugged after one, it is made safe within bounds, and closed",
+		contract_unplugged_after_it_is_made_safe_and_closed},
+	{"past its deadline, the next operation works",
+		contract_past_its_deadline_the_next_operation_works},
 	{"cancelled in the middle, the next operation works",
 		contract_cancelled_in_the_middle_the_next_operation_works},
 	{"unplugged in the middle, it is the bench's error",

@@ -342,13 +342,19 @@ static inline void fake_gdb(struct device *dev, struct op *op)
 	op_done(op, json_pack("{s:s, s:i}", "host", "127.0.0.1", "port", 3333));
 }
 
+static inline void fake_run_until(struct device *dev, json_t *spec, struct op *op)
+{
+	(void)spec;
+	fake_plain(dev, op);
+}
+
 static const struct power_ops fake_power_ops = {fake_set, fake_get};
 static const struct console_ops fake_console_ops = {fake_write, fake_drain};
 static const struct trigger_ops fake_trigger_ops = {
 	fake_mark, fake_arm, fake_plain, fake_plain, fake_trace};
 static const struct probe_ops fake_probe_ops = {fake_program, fake_verify, fake_read,
 	fake_write_word, fake_plain, fake_plain, fake_flag, fake_flag, fake_breakpoint, fake_plain,
-	fake_command, fake_plain, fake_gdb};
+	fake_command, fake_plain, fake_gdb, fake_run_until};
 
 static const struct driver_option fake_options[] = {
 	{"is_on", OPTION_BOOLEAN, false, "false", "the power is on when it is opened"},
