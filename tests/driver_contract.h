@@ -30,7 +30,7 @@ struct contract {
 	void (*unstick)(void *bench);
 	/* The device goes away, in the middle of an operation or not; it is back after mend. */
 	void (*unplug)(void *bench);
-	bool survives; /* what unplug takes away is not what the driver needs for an operation */
+	bool survives; /* the next operation takes the device up again, or does without it */
 };
 
 struct contract_bench {
@@ -254,6 +254,7 @@ static inline void contract_unplugged_before_the_operation_fails(void **state)
 	struct device *dev = contract_open(b);
 	struct outcome o;
 
+	contract_works(b, dev);
 	b->contract->unplug(b->bench);
 	b->contract->start_good(dev, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));
 	outcome_wait(&b->loop, &o);
