@@ -126,11 +126,13 @@ static const struct schema wear_fields[] = {
 	{0},
 };
 
-static const char *const proofs[] = {"auto", "console", "read-back", "none", NULL};
+static const char *const proofs[] = {"auto", "console", "meter", "read-back", "none", NULL};
 
 static const struct schema power_off_fields[] = {
 	{.name = "discharge_ms", .type = SCHEMA_INTEGER, .min = 1, .max = 4000},
 	{.name = "verify", .type = SCHEMA_STRING, .choices = proofs},
+	{.name = "volts_below", .type = SCHEMA_NUMBER, .min = 0, .max = 100},
+	{.name = "amps_below", .type = SCHEMA_NUMBER, .min = 0, .max = 100},
 	{0},
 };
 
@@ -641,8 +643,19 @@ static int check_conflicts(
 	return 0;
 }
 
+static bool has_meter(json_t *board, json_t *catalogue)
+{
+	json_t *devices = json_object_get(board, "devices");
+	const char *power =
+		json_string_value(json_object_get(json_object_get(devices, "power"), "driver"));
+
+	return json_object_get(devices, "meter") ||
+	       (power && offers(json_object_get(catalogue, power), "meter"));
+}
+
 /* A proof that the board has no device for is none. */
-static int check_power_off(const struct schema_where *where, json_t *board, struct err *e)
+static int check_power_off(
+	const struct schema_where *where, json_t *board, json_t *catalogue, struct err *e)
 {
 	const struct lua_data_path up = {NULL, "power_off", 0}, at = {&up, "verify", 0};
 	const char *verify =
@@ -651,6 +664,9 @@ static int check_power_off(const struct schema_where *where, json_t *board, stru
 	if (verify && strcmp(verify, "console") == 0 &&
 		!json_object_get(json_object_get(board, "devices"), "console"))
 		return schema_error(where, &at, e, "the board has no console");
+	if (verify && strcmp(verify, "meter") == 0 && !has_meter(board, catalogue))
+		return schema_error(
+			where, &at, e, "the board has no meter, nor a power device that measures");
 	return 0;
 }
 
@@ -683,7 +699,7 @@ static int add_board(struct load *l, const struct lua_data_block *b, struct err 
 		rc = check_conflicts(l, &where, board, e);
 	}
 	if (rc == 0)
-		rc = check_power_off(&where, board, e);
+		rc = check_power_off(&where, board, l->catalogue, e);
 	if (rc == 0)
 		json_object_set(boards, b->which, board);
 	json_decref(board);

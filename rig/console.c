@@ -54,6 +54,7 @@ struct console {
 	void *cut_arg;
 	FILE *log;
 	char trouble[256];
+	char gap[300]; /* of this epoch; empty: none */
 	char text[4 * 65536 + 1];
 };
 
@@ -137,8 +138,8 @@ static void end_line(struct console *c)
 
 static void log_mark(struct console *c, const char *what)
 {
-	char mark[64];
-	int n = snprintf(mark, sizeof(mark), "--- power %s ---", what);
+	char mark[400];
+	int n = snprintf(mark, sizeof(mark), "--- %s ---", what);
 
 	end_line(c);
 	log_text(c, uv_hrtime(), mark, (size_t)n);
@@ -439,20 +440,38 @@ void console_input(struct console *c, const char *data, size_t len, uint64_t t_r
 
 void console_power_on(struct console *c)
 {
-	log_mark(c, "on");
+	log_mark(c, "power on");
+	c->gap[0] = '\0';
 	c->floor = c->epoch = c->ring.total;
 	c->powered = true;
 }
 
 void console_power_off(struct console *c, const char *how)
 {
+	char mark[64];
+
 	if (!c->powered)
 		return;
-	log_mark(c, how);
+	snprintf(mark, sizeof(mark), "power %s", how);
+	log_mark(c, mark);
 	c->floor = c->ring.total;
 	c->powered = false;
 	if (c->port.fn)
 		c->port.fn(c->port.arg, NULL, 0);
+}
+
+void console_gap(struct console *c, const char *what)
+{
+	char mark[330];
+
+	snprintf(c->gap, sizeof(c->gap), "%s", what);
+	snprintf(mark, sizeof(mark), "console %s", c->gap);
+	log_mark(c, mark);
+}
+
+const char *console_gap_text(const struct console *c)
+{
+	return c->gap[0] ? c->gap : NULL;
 }
 
 void console_follow(struct console *c, bool on)

@@ -86,6 +86,15 @@ int console_watch(struct console *console, const char *pattern, size_t pattern_l
 /* Ends the watch, if there is one. */
 void console_unwatch(struct console *console);
 
+/*
+ * The console went away, or is back: what it "was lost: …" or "is back: …" with is marked in the
+ * log. What is not seen in this epoch from now on may have been missed.
+ */
+void console_gap(struct console *console, const char *what);
+
+/* What was last told of a gap in this epoch, or NULL: it has none. */
+const char *console_gap_text(const struct console *console);
+
 /* Whether follow() is called. */
 void console_follow(struct console *console, bool on);
 

@@ -159,6 +159,15 @@ static void take_power(struct keeper *k)
 	keeper_power_switch(k, false, OFF_WITHIN_MS, &cut->running, power_gone, k);
 }
 
+/* When the trigger saw it, if it says so; not before the clock began, and not after now. */
+static uint64_t when(const json_t *fields)
+{
+	uint64_t now = uv_hrtime();
+	json_int_t t_ns = json_integer_value(json_object_get(fields, "t_ns"));
+
+	return t_ns > 0 && (uint64_t)t_ns < now ? (uint64_t)t_ns : now;
+}
+
 void cut_engine_fired(struct keeper *k, json_t *fields)
 {
 	struct cut_engine *cut = &k->cut;
@@ -169,10 +178,11 @@ void cut_engine_fired(struct keeper *k, json_t *fields)
 		json_decref(fields); /* one cut at a time */
 		return;
 	}
-	cut->t_seen_ns = uv_hrtime();
+	cut->t_seen_ns = when(fields);
 	json_decref(cut->landed);
 	cut->landed = fields ? fields : json_object();
 	json_object_del(cut->landed, "cut");
+	json_object_del(cut->landed, "t_ns");
 	json_object_del(cut->landed, "drained");
 	if (!gone) {
 		take_power(k);

@@ -18,6 +18,9 @@
 static const char *const cap_names[] = {
 	[CAP_POWER] = "power",
 	[CAP_CONSOLE] = "console",
+	[CAP_RESET] = "reset",
+	[CAP_STRAP] = "strap",
+	[CAP_METER] = "meter",
 	[CAP_TRIGGER] = "trigger",
 	[CAP_PROBE] = "probe",
 	[CAP_TRANSPORT] = "transport",
@@ -37,6 +40,9 @@ struct slot *keeper_slot(struct keeper *k, enum cap cap)
 		return &k->slots[cap];
 	/* snapshots of a board are taken by what powers it, unless another device is named */
 	if (cap == CAP_SNAPSHOT && power->dev && power->driver->snapshot)
+		return power;
+	/* and what it gets is measured by what powers it */
+	if (cap == CAP_METER && power->dev && power->driver->meter)
 		return power;
 	return NULL;
 }
@@ -115,9 +121,23 @@ int keeper_claim(struct operation *o, struct slot *slot, struct err *e)
 		code = err_set(e, ERR_BUSY, "a cut is being carried out");
 	else if (slot->busy)
 		code = err_set(e, ERR_BUSY, "busy with %s", slot->busy->method->name);
+	else if (slot->lent)
+		code = err_set(e, ERR_BUSY, "the trigger has it: a cut is armed");
 	else
 		slot->busy = o;
 	return code;
+}
+
+/* What the DUT did not say in time it may have said while the console was away. */
+static void blame_gap(const struct operation *o, struct err *e)
+{
+	const struct console *console = o->keeper->console;
+	const char *gap = console ? console_gap_text(console) : NULL;
+	struct err head = *e;
+
+	if (gap && (o->method->flags & METHOD_OF_DUT) &&
+		(e->code == ERR_TIMEOUT || e->code == ERR_DUT))
+		err_set(e, ERR_BENCH, "%.600s; but the console %.200s", head.msg, gap);
 }
 
 /* Answers and frees. */
@@ -129,6 +149,7 @@ static void operation_answer(struct operation *o, const struct err *e, json_t *r
 		full = *e;
 		if (o->pattern && e->code == ERR_TIMEOUT)
 			console_explain(o->keeper->console, o->pattern, &full);
+		blame_gap(o, &full);
 		if (o->keeper->state != KEEPER_OPENING)
 			keeper_prefix(o->keeper, o->slot, &full);
 		e = &full;
@@ -157,6 +178,19 @@ static void operation_ended(void *arg, const struct err *e, json_t *result)
 		o->held = *e;
 	else
 		operation_answer(o, e, result);
+}
+
+void keeper_fail_operations(struct keeper *k, const struct slot *slot, const struct err *why)
+{
+	struct operation *o = k->operations;
+
+	while (o) {
+		bool of_it = o->slot == slot && o->op && !(o->method->flags & METHOD_PUBLIC);
+
+		if (of_it)
+			op_cancel(o->op, why);
+		o = of_it ? k->operations : o->next; /* ending one may have ended others */
+	}
 }
 
 void keeper_cancel_operations(struct keeper *k, const struct slot *except, const struct err *why)
@@ -481,6 +515,7 @@ static void finish(struct keeper *k)
 		close_handle((uv_handle_t *)&k->listener);
 	}
 	console_destroy(k->console);
+	keeper_probe_port_close(k);
 	k->console = NULL;
 	keeper_wear_save(k);
 	if (k->lock && lock_release(k->lock, clean, &e) != 0)

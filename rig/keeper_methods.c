@@ -151,6 +151,21 @@ static void do_power_cycle(struct operation *o, json_t *params)
 	keeper_power_cycle(o, off_ms ? u32_of(params, "off_ms") : 500);
 }
 
+static void do_power_volts(struct operation *o, json_t *params)
+{
+	const struct supply_ops *supply = o->slot->driver->supply;
+	json_t *ramp_ms = json_object_get(params, "ramp_ms");
+	double volts = json_number_value(json_object_get(params, "volts"));
+
+	if (!supply)
+		op_failf(o->op, ERR_UNSUPPORTED, "its voltage cannot be set");
+	else if (!(volts >= 0 && volts <= 1000))
+		op_failf(o->op, ERR_USAGE, "power.volts: \"volts\" is 0 to 1000");
+	else
+		supply->set_volts(
+			o->slot->dev, volts, ramp_ms ? u32_of(params, "ramp_ms") : 0, o->op);
+}
+
 /* --- console ---------------------------------------------------------------------------------- */
 
 static void do_console_write(struct operation *o, json_t *params)
@@ -186,6 +201,18 @@ static void do_console_follow(struct operation *o, json_t *params)
 	op_done(o->op, NULL);
 }
 
+static void do_console_lines(struct operation *o, json_t *params)
+{
+	const struct modem_ops *modem = o->slot->driver->modem;
+
+	if (!modem)
+		op_failf(o->op, ERR_UNSUPPORTED, "it has no lines (DTR, RTS, break)");
+	else if (json_object_size(params) == 0)
+		op_failf(o->op, ERR_USAGE, "console.lines: none of dtr, rts, break_ms is given");
+	else
+		modem->set(o->slot->dev, params, o->op);
+}
+
 /* --- cut -------------------------------------------------------------------------------------- */
 
 static void do_cut_arm(struct operation *o, json_t *params)
@@ -205,6 +232,24 @@ static void do_cut_disarm(struct operation *o, json_t *params)
 #define TRIGGER(o) ((o)->slot->driver->trigger)
 #define SNAPSHOT(o) ((o)->slot->driver->snapshot)
 #define TRANSPORT(o) ((o)->slot->driver->transport)
+
+static void do_meter_measure(struct operation *o, json_t *params)
+{
+	(void)params;
+	o->slot->driver->meter->measure(o->slot->dev, o->op);
+}
+
+/* Of reset and strap. */
+static void do_line_set(struct operation *o, json_t *params)
+{
+	o->slot->driver->line->set(o->slot->dev, is_true(params, "on"), o->op);
+}
+
+static void do_line_get(struct operation *o, json_t *params)
+{
+	(void)params;
+	o->slot->driver->line->get(o->slot->dev, o->op);
+}
 
 static void do_probe_breakpoint(struct operation *o, json_t *params)
 {
@@ -348,6 +393,9 @@ static const struct method methods[] = {
 		{{"pattern", PARAM_STRING, true}, {"from", PARAM_ANY, false}}},
 	{"console.follow", CAP_CONSOLE, METHOD_SHARED | METHOD_PUBLIC, 5 * SEC, do_console_follow,
 		{{"on", PARAM_BOOL, true}}},
+	{"console.lines", CAP_CONSOLE, 0, 10 * SEC, do_console_lines,
+		{{"dtr", PARAM_BOOL, false}, {"rts", PARAM_BOOL, false},
+			{"break_ms", PARAM_U32, false}}},
 	{"console.tail", CAP_CONSOLE, METHOD_SHARED | METHOD_PUBLIC, 5 * SEC, do_console_tail,
 		{{"lines", PARAM_U32, false}}},
 	{"console.write", CAP_CONSOLE, METHOD_SHARED, 5 * SEC, do_console_write,
@@ -360,6 +408,7 @@ static const struct method methods[] = {
 		{{"ttl_ms", PARAM_COUNT, true}, {"hand", PARAM_BOOL, false},
 			{"implicit", PARAM_BOOL, false}}},
 	{"leave", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_leave, {{NULL}}},
+	{"meter.measure", CAP_METER, METHOD_FED, 5 * SEC, do_meter_measure, {{NULL}}},
 	{"open", CAP_NONE, METHOD_CONTROL, 90 * SEC, do_open,
 		{{"board", PARAM_OBJECT, true}, {"log_dir", PARAM_STRING, true},
 			{"owner", PARAM_OBJECT, true}, {"ttl_ms", PARAM_COUNT, false},
@@ -369,6 +418,8 @@ static const struct method methods[] = {
 	{"power.get", CAP_POWER, METHOD_FED, 5 * SEC, do_power_get, {{NULL}}},
 	{"power.set", CAP_POWER, METHOD_FED | METHOD_WEARS, 10 * SEC, do_power_set,
 		{{"on", PARAM_BOOL, true}}},
+	{"power.volts", CAP_POWER, METHOD_FED, 60 * SEC, do_power_volts,
+		{{"volts", PARAM_NUMBER, true}, {"ramp_ms", PARAM_U32, false}}},
 	{"probe.breakpoint", CAP_PROBE, 0, 10 * SEC, do_probe_breakpoint,
 		{{"address", PARAM_U32, true}, {"set", PARAM_BOOL, true}}},
 	{"probe.command", CAP_PROBE, 0, 60 * SEC, do_probe_command, {{"text", PARAM_STRING, true}}},
@@ -389,11 +440,15 @@ static const struct method methods[] = {
 	{"probe.version", CAP_PROBE, 0, 10 * SEC, do_probe_version, {{NULL}}},
 	{"probe.write_word", CAP_PROBE, METHOD_WEARS, 10 * SEC, do_probe_write_word,
 		{{"address", PARAM_U32, true}, {"value", PARAM_U32, true}}},
+	{"reset.get", CAP_RESET, METHOD_FED, 5 * SEC, do_line_get, {{NULL}}},
+	{"reset.set", CAP_RESET, METHOD_FED, 5 * SEC, do_line_set, {{"on", PARAM_BOOL, true}}},
 	{"safe", CAP_NONE, METHOD_PUBLIC | METHOD_CONTROL, 30 * SEC, do_safe, {{NULL}}},
 	{"snapshot.restore", CAP_SNAPSHOT, 0, 30 * SEC, do_snapshot_restore,
 		{{"name", PARAM_STRING, true}}},
 	{"snapshot.save", CAP_SNAPSHOT, 0, 30 * SEC, do_snapshot_save,
 		{{"name", PARAM_STRING, true}}},
+	{"strap.get", CAP_STRAP, METHOD_FED, 5 * SEC, do_line_get, {{NULL}}},
+	{"strap.set", CAP_STRAP, METHOD_FED, 5 * SEC, do_line_set, {{"on", PARAM_BOOL, true}}},
 	{"transport.request", CAP_TRANSPORT, METHOD_OPEN_PARAMS | METHOD_SHARED | METHOD_OF_DUT,
 		30 * SEC, do_transport_request, {{NULL}}},
 	{"transport.send", CAP_TRANSPORT, METHOD_OPEN_PARAMS | METHOD_SHARED | METHOD_OF_DUT,
@@ -428,6 +483,8 @@ static bool fits(const json_t *value, enum param_type type)
 		return json_is_integer(value) && n >= 0;
 	case PARAM_U32:
 		return json_is_integer(value) && n >= 0 && n <= UINT32_MAX;
+	case PARAM_NUMBER:
+		return json_is_number(value);
 	case PARAM_OBJECT:
 		return json_is_object(value);
 	case PARAM_ARRAY:
@@ -468,6 +525,7 @@ int method_check(const struct method *m, json_t *params, unsigned *timeout_ms, s
 		[PARAM_STRING] = "a text",
 		[PARAM_COUNT] = "a whole number, not negative",
 		[PARAM_U32] = "a whole number of 32 bits",
+		[PARAM_NUMBER] = "a number",
 		[PARAM_OBJECT] = "an object",
 		[PARAM_ARRAY] = "a list",
 		[PARAM_ANY] = "anything",

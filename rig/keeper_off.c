@@ -3,8 +3,9 @@
  * when it is not.
  *
  * A board that is fed through its console or debug lines runs on, and then every cut is a false
- * one. So the power device is asked; a read-back of it counts. Where it has none, the console must
- * fall silent. And until the power comes on again no byte may come in, whatever was believed.
+ * one. So the power device is asked; a read-back of it counts. Where it has none, a meter must read
+ * next to nothing, or the console must fall silent. And until the power comes on again no byte may
+ * come in, whatever was believed.
  */
 #include "keeper_priv.h"
 
@@ -14,6 +15,9 @@
 #include <string.h>
 
 #define DISCHARGE_MS 200
+#define VOLTS_BELOW 0.5  /* no DUT of today runs on that */
+#define AMPS_BELOW 0.001 /* where a meter tells no voltage */
+#define METER_WITHIN_MS 4000
 #define GRACE_MS 5000 /* beyond the waits of the proof itself */
 
 struct proof {
@@ -29,14 +33,19 @@ void keeper_off_open(struct keeper *k)
 	static const char *const names[] = {
 		[OFF_AUTO] = "auto",
 		[OFF_CONSOLE] = "console",
+		[OFF_METER] = "meter",
 		[OFF_READ_BACK] = "read-back",
 		[OFF_NONE] = "none",
 	};
 	const json_t *conf = json_object_get(k->board, "power_off");
 	const json_t *ms = json_object_get(conf, "discharge_ms");
+	const json_t *volts = json_object_get(conf, "volts_below");
+	const json_t *amps = json_object_get(conf, "amps_below");
 	const char *verify = json_string_value(json_object_get(conf, "verify"));
 
 	k->off.discharge_ms = ms ? (unsigned)json_integer_value(ms) : DISCHARGE_MS;
+	k->off.volts_below = volts ? json_number_value(volts) : VOLTS_BELOW;
+	k->off.amps_below = amps ? json_number_value(amps) : AMPS_BELOW;
 	k->off.verify = OFF_AUTO;
 	for (size_t i = 0; verify && i < sizeof(names) / sizeof(*names); i++)
 		if (strcmp(names[i], verify) == 0)
@@ -142,10 +151,14 @@ static void was_silent(void *arg, const struct err *e, json_t *result)
 static void silence_given_up(struct op *op, void *arg)
 {
 	struct keeper *k = arg;
+	struct err why;
 
 	(void)op;
 	k->off.silence = NULL;
 	uv_timer_stop(&k->off.timer);
+	err_set(&why, ERR_CANCELLED, "given up");
+	if (k->off.measuring)
+		op_cancel(k->off.measuring, &why);
 }
 
 static void silence_over(uv_timer_t *timer)
@@ -180,11 +193,89 @@ static void listen_for_silence(struct keeper *k, struct proof *p)
 	uv_timer_start(&k->off.timer, discharged, k->off.discharge_ms, 0);
 }
 
+static bool looks_at_meter(const struct keeper *k)
+{
+	return k->off.verify == OFF_METER ||
+	       (k->off.verify == OFF_AUTO && keeper_slot((struct keeper *)(uintptr_t)k, CAP_METER));
+}
+
+/* Whether what a meter reads shows a DUT without power. */
+static int check_reading(const struct keeper *k, const json_t *reading, struct err *e)
+{
+	const json_t *volts = json_object_get(reading, "volts");
+	const json_t *amps = json_object_get(reading, "amps");
+	bool by_volts = json_is_number(volts);
+	double x = json_number_value(by_volts ? volts : amps);
+
+	if (!by_volts && !json_is_number(amps))
+		return err_set(e, ERR_BENCH, "the meter tells neither voltage nor current");
+	if (x < (by_volts ? k->off.volts_below : k->off.amps_below))
+		return 0;
+	return err_set(e, ERR_BENCH,
+		"the meter reads %.3g %c %u ms after the power was switched off: is the board fed "
+		"through its console or probe, or is power_off.discharge_ms too short?",
+		x, by_volts ? 'V' : 'A', k->off.discharge_ms);
+}
+
+static void was_metered(void *arg, const struct err *e, json_t *result)
+{
+	struct proof *p = arg;
+
+	(void)result;
+	*p->running = NULL;
+	finish(p, e, "meter");
+}
+
+static void measured(void *arg, const struct err *e, json_t *result)
+{
+	struct keeper *k = arg;
+	struct op *waits = k->off.silence;
+	struct err bad;
+
+	k->off.measuring = NULL;
+	if (!waits)
+		return;
+	k->off.silence = NULL;
+	op_on_cancel(waits, NULL, NULL);
+	if (!e && check_reading(k, result, &bad) != 0)
+		e = &bad;
+	if (e)
+		op_fail(waits, e);
+	else
+		op_done(waits, NULL);
+}
+
+static void ran_dry(uv_timer_t *timer)
+{
+	struct keeper *k = timer->data;
+	struct slot *slot = keeper_slot(k, CAP_METER);
+
+	if (k->off.silence)
+		slot->driver->meter->measure(slot->dev,
+			keeper_op(k, "measure", METER_WITHIN_MS, &k->off.measuring, measured, k));
+}
+
+static void ask_meter(struct keeper *k, struct proof *p)
+{
+	if (!keeper_slot(k, CAP_METER)) {
+		struct err none;
+
+		err_set(&none, ERR_BENCH, "there is no meter (rig.conf: power_off.verify)");
+		finish(p, &none, NULL);
+		return;
+	}
+	k->off.silence = keeper_op(k, "see that it is off",
+		k->off.discharge_ms + METER_WITHIN_MS + GRACE_MS, p->running, was_metered, p);
+	op_on_cancel(k->off.silence, silence_given_up, k);
+	uv_timer_start(&k->off.timer, ran_dry, k->off.discharge_ms, 0);
+}
+
 static void asked(void *arg, const struct err *e, json_t *result)
 {
 	struct proof *p = arg;
 	struct keeper *k = p->keeper;
-	bool believed = p->read_back && k->off.verify != OFF_NONE && k->off.verify != OFF_CONSOLE;
+	bool believed =
+		p->read_back && (k->off.verify == OFF_AUTO || k->off.verify == OFF_READ_BACK);
 	struct err bad;
 
 	if (!e && k->off.watching)
@@ -201,10 +292,14 @@ static void asked(void *arg, const struct err *e, json_t *result)
 			"it cannot read back whether it is off (rig.conf: power_off.verify)");
 		e = &bad;
 	}
-	if (e || believed || !looks_at_console(k))
-		finish(p, e, believed ? "read-back" : "unverified");
-	else
+	if (e || believed)
+		finish(p, e, "read-back");
+	else if (looks_at_meter(k))
+		ask_meter(k, p);
+	else if (looks_at_console(k))
 		listen_for_silence(k, p);
+	else
+		finish(p, NULL, "unverified");
 }
 
 void keeper_off_prove(struct keeper *k, bool read_back, unsigned deadline_ms, struct op **running,

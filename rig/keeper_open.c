@@ -17,6 +17,9 @@ static bool offers(const struct driver *d, enum cap cap)
 	const void *const ops[CAP_COUNT] = {
 		[CAP_POWER] = d->power,
 		[CAP_CONSOLE] = d->console,
+		[CAP_RESET] = d->line,
+		[CAP_STRAP] = d->line,
+		[CAP_METER] = d->meter,
 		[CAP_TRIGGER] = d->trigger,
 		[CAP_PROBE] = d->probe,
 		[CAP_TRANSPORT] = d->transport,
@@ -37,6 +40,32 @@ static void console_in(void *arg, const char *data, size_t len)
 		console_input(slot->keeper->console, data, len, t_read_ns);
 }
 
+static void went_away(struct slot *slot, const char *reason)
+{
+	struct keeper *k = slot->keeper;
+	char gap[300];
+	struct err why;
+
+	snprintf(slot->lost, sizeof(slot->lost), "%s", reason);
+	if (slot->cap == CAP_CONSOLE && k->console) {
+		snprintf(gap, sizeof(gap), "was lost: %s", reason);
+		console_gap(k->console, gap);
+	}
+	err_set(&why, ERR_BENCH, "lost: %s", slot->lost);
+	keeper_fail_operations(k, slot, &why);
+}
+
+static void came_back(struct slot *slot, const char *text)
+{
+	struct keeper *k = slot->keeper;
+	char gap[300];
+
+	slot->lost[0] = '\0';
+	snprintf(gap, sizeof(gap), "is back: %s", text ? text : "it works again");
+	if (slot->cap == CAP_CONSOLE && k->console)
+		console_gap(k->console, gap);
+}
+
 static void event(void *arg, const char *name, json_t *fields)
 {
 	struct slot *slot = arg;
@@ -48,7 +77,9 @@ static void event(void *arg, const char *name, json_t *fields)
 		return;
 	}
 	if (strcmp(name, "lost") == 0)
-		snprintf(slot->lost, sizeof(slot->lost), "%s", reason ? reason : "it went away");
+		went_away(slot, reason ? reason : "it went away");
+	if (strcmp(name, "back") == 0)
+		came_back(slot, json_string_value(json_object_get(fields, "text")));
 	if (!fields)
 		fields = json_object();
 	json_object_set_new(fields, "device", json_string(keeper_cap_name(slot->cap)));
@@ -70,6 +101,12 @@ static int find_driver(struct keeper *k, struct slot *slot, json_t *options, str
 	if (slot->driver->needs_console && !k->console)
 		return err_set(e, ERR_CONFIG, "%s (%s): it needs a console, and the board has none",
 			cap, name);
+	if (slot->driver->needs_probe &&
+		!json_object_get(json_object_get(k->board, "devices"), "probe"))
+		return err_set(e, ERR_CONFIG, "%s (%s): it needs a probe, and the board has none",
+			cap, name);
+	if (slot->driver->needs_probe && !keeper_probe_port_open(k))
+		return err_set(e, ERR_NOMEM, "out of memory");
 	return 0;
 }
 
@@ -163,6 +200,7 @@ static int create_device(struct keeper *k, struct slot *slot, json_t *options, s
 		.log_dir = k->log_dir,
 		.board_conf = k->board,
 		.console = slot->driver->needs_console ? console_port(k->console) : NULL,
+		.probe = slot->driver->needs_probe ? k->probe_port : NULL,
 		.console_in = slot->cap == CAP_CONSOLE ? console_in : NULL,
 		.event = event,
 		.arg = slot,

@@ -5,6 +5,7 @@
  * keeper_methods.c  the table of methods
  * keeper_open.c     taking the lock, opening the devices
  * keeper_power.c    the power, and what it means for the console
+ * keeper_probe.c    the probe, lent to a trigger
  * keeper_off.c      whether the DUT is off when it was switched off
  * keeper_safe.c     making safe
  * keeper_wear.c     what is counted of wear, and its budget
@@ -23,7 +24,18 @@
 #include <limits.h>
 
 /* Capabilities, in the order in which devices are opened. */
-enum cap { CAP_POWER, CAP_CONSOLE, CAP_TRIGGER, CAP_PROBE, CAP_TRANSPORT, CAP_SNAPSHOT, CAP_COUNT };
+enum cap {
+	CAP_POWER,
+	CAP_CONSOLE,
+	CAP_RESET,
+	CAP_STRAP,
+	CAP_METER,
+	CAP_TRIGGER,
+	CAP_PROBE,
+	CAP_TRANSPORT,
+	CAP_SNAPSHOT,
+	CAP_COUNT
+};
 #define CAP_NONE CAP_COUNT
 
 enum power { POWER_UNKNOWN, POWER_OFF, POWER_ON };
@@ -49,6 +61,7 @@ struct slot {
 	bool tried;         /* open() was called: make_safe() has something to do */
 	bool opened;
 	struct operation *busy; /* the one operation it does */
+	bool lent;              /* the trigger has it (keeper_probe.c) */
 	char lost[256];         /* why it is gone; empty: it is not */
 };
 
@@ -103,19 +116,21 @@ struct cut_engine {
 };
 
 /* How a power off is seen: by what there is, or by this alone. */
-enum off_verify { OFF_AUTO, OFF_CONSOLE, OFF_READ_BACK, OFF_NONE };
+enum off_verify { OFF_AUTO, OFF_CONSOLE, OFF_METER, OFF_READ_BACK, OFF_NONE };
 
 struct off {
 	enum off_verify verify;
 	unsigned discharge_ms; /* the DUT may run, and bytes be on their way, for so long */
-	bool watching;         /* it is off: console bytes say that it is not */
-	unsigned proving;      /* proofs that have asked the device and wait for its answer */
-	bool of_cut;           /* it went off by the cut that is in the cut engine */
+	double volts_below, amps_below; /* a meter that reads less shows that it is off */
+	bool watching;                  /* it is off: console bytes say that it is not */
+	unsigned proving; /* proofs that have asked the device and wait for its answer */
+	bool of_cut;      /* it went off by the cut that is in the cut engine */
 	uint64_t t_off_ns;
 	uint64_t deaf_until_ns; /* bytes before that say nothing */
 	uv_timer_t timer;
-	struct op *silence; /* waits for a silent console */
-	char phantom[200];  /* why it is taken not to be off; empty: it is not so taken */
+	struct op *silence;   /* waits for a silent console */
+	struct op *measuring; /* the meter is asked */
+	char phantom[200];    /* why it is taken not to be off; empty: it is not so taken */
 };
 
 struct safing {
@@ -167,7 +182,8 @@ struct keeper {
 	unsigned power_epoch; /* counts switches: a late answer of an older one says nothing */
 	uint64_t t_switch_ns; /* when the last one was handed to the driver */
 
-	json_t *gdb; /* where the probe serves gdb, as it said; NULL: nowhere */
+	struct probe_port *probe_port; /* what a trigger sees of the probe; NULL: there is none */
+	json_t *gdb;                   /* where the probe serves gdb, as it said; NULL: nowhere */
 
 	struct cut_engine cut;
 	struct off off;
@@ -203,6 +219,9 @@ void keeper_prefix(const struct keeper *k, const struct slot *slot, struct err *
 
 /* Gives the device to o alone; an error when it is lost or busy. */
 int keeper_claim(struct operation *o, struct slot *slot, struct err *e);
+
+/* What is under way on a device that went away fails with why. */
+void keeper_fail_operations(struct keeper *k, const struct slot *slot, const struct err *why);
 
 /* Cancels the operations on the board's devices, but those on except (which may be NULL). */
 void keeper_cancel_operations(struct keeper *k, const struct slot *except, const struct err *why);
@@ -258,6 +277,7 @@ enum param_type {
 	PARAM_STRING,
 	PARAM_COUNT,
 	PARAM_U32,
+	PARAM_NUMBER,
 	PARAM_OBJECT,
 	PARAM_ARRAY,
 	PARAM_ANY
@@ -312,6 +332,12 @@ void keeper_drain_console(struct keeper *k);
 /* The method's: off, a while, on. */
 void keeper_power_cycle(struct operation *o, unsigned off_ms);
 
+/* --- keeper_probe.c */
+
+/* The board's probe for a trigger; k->probe_port from then on. false: out of memory. */
+bool keeper_probe_port_open(struct keeper *k);
+void keeper_probe_port_close(struct keeper *k);
+
 /* --- keeper_off.c */
 
 /* Takes the board's options: power_off = { verify, discharge_ms }. */
@@ -324,7 +350,7 @@ void keeper_off_begin(struct keeper *k, bool drained);
 void keeper_off_over(struct keeper *k);
 
 /* Asks the power device and, as the board is set up, waits for a silent console; done gets {"off":
- * "read-back"|"console"|"unverified"}. read_back: the device's word counts. */
+ * "read-back"|"meter"|"console"|"unverified"}. read_back: the device's word counts. */
 void keeper_off_prove(struct keeper *k, bool read_back, unsigned deadline_ms, struct op **running,
 	op_done_fn *done, void *arg);
 
