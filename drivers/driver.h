@@ -64,11 +64,11 @@ struct driver_env {
 	/* Bytes that came in from a console. Only for a driver that offers console. */
 	void (*console_in)(void *arg, const char *data, size_t len);
 	/* An event of the device: "trigger" (fired; fields op, kind, address, cut), "lost" (the
-	 * device went away; field reason: what is under way on it fails, and nothing more is asked
-	 * of it), "back" (it is there again and works; field text), "note" (field text: worth a
-	 * line in the journal). Steals fields. A trigger that has taken the power itself may add
-	 * drained, as power_ops.set; one that knows when it happened adds t_ns, by uv_hrtime()'s
-	 * clock. */
+	 * device went away; field reason: the driver fails what is under way on it, and nothing
+	 * more is asked of it), "back" (it is there again and works; field text), "note" (field
+	 * text: worth a line in the journal). Steals fields. A trigger that has taken the power
+	 * itself may add drained, as power_ops.set; one that knows when it happened adds t_ns, by
+	 * uv_hrtime()'s clock. */
 	void (*event)(void *arg, const char *name, json_t *fields);
 	void *arg; /* for the two above */
 };

@@ -176,7 +176,7 @@ function Power:on()
 	wait("power.set", { on = true })
 end
 
--- Returns how it is known to be off: "read-back", "console" or "unverified".
+-- Returns how it is known to be off: "read-back", "meter", "console" or "unverified".
 function Power:off()
 	return wait("power.set", { on = false }).off
 end
@@ -190,7 +190,37 @@ function Power:get()
 	return wait("power.get").on
 end
 
+-- Sets the supply's voltage, over seconds; what it measures then.
+function Power:volts(volts, seconds)
+	return wait("power.volts", { volts = volts, ramp_ms = seconds and ms(seconds, "power:volts") }).volts
+end
+
+local Meter = {}
+
+-- What the board gets now: volts and amps, either of which may be nil.
+function Meter:measure()
+	local reading = wait("meter.measure")
+	return reading.volts, reading.amps
+end
+
+-- A line of the board's: reset, or the strap that says how it boots.
+local function line(name)
+	return {
+		set = function(_, on)
+			wait(name .. ".set", { on = on })
+		end,
+		get = function()
+			return wait(name .. ".get").on
+		end,
+	}
+end
+
 local Console = {}
+
+-- DTR, RTS (true or false) and a break, of a serial port.
+function Console:lines(lines)
+	wait("console.lines", lines)
+end
 
 function Console:write(text)
 	wait("console.write", { data = text })
@@ -329,6 +359,9 @@ local function new_board(t, context)
 	board.console = device(board, Console)
 	board.probe = device(board, Probe)
 	board.trigger = device(board, Trigger)
+	board.meter = device(board, Meter)
+	board.reset_line = device(board, line("reset"))
+	board.strap = device(board, line("strap"))
 	board.smp = device(board, Smp)
 	local kind = prim.load_board(conf.type_file)
 	board.dut = kind.dut or {}

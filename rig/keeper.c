@@ -180,12 +180,12 @@ static void operation_ended(void *arg, const struct err *e, json_t *result)
 		operation_answer(o, e, result);
 }
 
-void keeper_fail_operations(struct keeper *k, const struct slot *slot, const struct err *why)
+void keeper_fail_waiting(struct keeper *k, const struct slot *slot, const struct err *why)
 {
 	struct operation *o = k->operations;
 
 	while (o) {
-		bool of_it = o->slot == slot && o->op && !(o->method->flags & METHOD_PUBLIC);
+		bool of_it = o->slot == slot && o->op && o->pattern;
 
 		if (of_it)
 			op_cancel(o->op, why);

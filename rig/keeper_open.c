@@ -52,7 +52,7 @@ static void went_away(struct slot *slot, const char *reason)
 		console_gap(k->console, gap);
 	}
 	err_set(&why, ERR_BENCH, "lost: %s", slot->lost);
-	keeper_fail_operations(k, slot, &why);
+	keeper_fail_waiting(k, slot, &why);
 }
 
 static void came_back(struct slot *slot, const char *text)

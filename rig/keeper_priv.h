@@ -220,8 +220,8 @@ void keeper_prefix(const struct keeper *k, const struct slot *slot, struct err *
 /* Gives the device to o alone; an error when it is lost or busy. */
 int keeper_claim(struct operation *o, struct slot *slot, struct err *e);
 
-/* What is under way on a device that went away fails with why. */
-void keeper_fail_operations(struct keeper *k, const struct slot *slot, const struct err *why);
+/* A console went away: who waits for what it says fails with why. */
+void keeper_fail_waiting(struct keeper *k, const struct slot *slot, const struct err *why);
 
 /* Cancels the operations on the board's devices, but those on except (which may be NULL). */
 void keeper_cancel_operations(struct keeper *k, const struct slot *except, const struct err *why);

@@ -5,13 +5,14 @@
  * What is written to the fake console comes back from it, so that a test decides what the DUT says;
  * "late:" before it keeps it until the console is drained. The fake probe's commands make things
  * happen that come from outside: "fire", "fire gone", "lost", "hang", "speak" (bytes come in from
- * the console).
+ * the console), "console lost", "console back".
  */
 #ifndef TESTS_KEEPER_FAKES_H
 #define TESTS_KEEPER_FAKES_H
 
 #include "../drivers/driver.h"
 #include "../rig/lock.h"
+#include "../rig/probe_port.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ struct fake {
 	struct device dev;
 	struct driver_env env;
 	json_t *options;
-	bool opened;
+	bool opened, asserted;
 	uv_timer_t timer; /* between a switch and its end */
 	struct op *op;    /* waits for the timer, or hangs */
 	void (*closed)(void *arg);
@@ -271,6 +272,12 @@ static inline void fake_command(struct device *dev, const char *text, struct op 
 		uv_timer_start(&fake_console->timer, fake_speak, 1, 0);
 	if (strcmp(text, "somebody switches on") == 0)
 		fake_power_on = true;
+	if (strcmp(text, "console lost") == 0)
+		fake_console->env.event(fake_console->env.arg, "lost",
+			json_pack("{s:s}", "reason", "the port is gone"));
+	if (strcmp(text, "console back") == 0)
+		fake_console->env.event(fake_console->env.arg, "back",
+			json_pack("{s:s}", "text", "it was gone for 7 ms"));
 	if (strcmp(text, "lost") == 0) {
 		f->env.event(f->env.arg, "lost", json_pack("{s:s}", "reason", "unplugged"));
 		op_failf(op, ERR_BENCH, "unplugged");
@@ -342,12 +349,63 @@ static inline void fake_gdb(struct device *dev, struct op *op)
 	op_done(op, json_pack("{s:s, s:i}", "host", "127.0.0.1", "port", 3333));
 }
 
+/* Never comes to the place of itself. */
 static inline void fake_run_until(struct device *dev, json_t *spec, struct op *op)
 {
+	struct fake *f = (struct fake *)dev;
+
 	(void)spec;
-	fake_plain(dev, op);
+	fake_log(f, "run until");
+	f->op = op;
+	op_on_cancel(op, fake_forget, f);
 }
 
+static inline void fake_measure(struct device *dev, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	fake_log(f, "measure");
+	op_done(op, fake_json(f, "reads"));
+}
+
+static inline void fake_set_volts(struct device *dev, double volts, unsigned ramp_ms, struct op *op)
+{
+	char line[64];
+
+	snprintf(line, sizeof(line), "volts %.2f in %u", volts, ramp_ms);
+	fake_log((struct fake *)dev, line);
+	op_done(op, json_pack("{s:f}", "volts", volts));
+}
+
+static inline void fake_modem(struct device *dev, json_t *lines, struct op *op)
+{
+	char line[64];
+
+	snprintf(line, sizeof(line), "lines%s%s%s", json_object_get(lines, "dtr") ? " dtr" : "",
+		json_object_get(lines, "rts") ? " rts" : "",
+		json_object_get(lines, "break_ms") ? " break" : "");
+	fake_log((struct fake *)dev, line);
+	op_done(op, NULL);
+}
+
+static inline void fake_line_set(struct device *dev, bool on, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	fake_log(f, on ? "assert" : "let go");
+	f->asserted = on;
+	op_done(op, NULL);
+}
+
+static inline void fake_line_get(struct device *dev, struct op *op)
+{
+	op_done(op, json_pack("{s:b}", "on", ((struct fake *)dev)->asserted));
+}
+
+static const struct meter_ops fake_meter_ops = {fake_measure};
+static const struct supply_ops fake_supply_ops = {fake_set_volts};
+static const struct modem_ops fake_modem_ops = {fake_modem};
+static const struct line_ops fake_line_ops = {fake_line_set, fake_line_get};
 static const struct power_ops fake_power_ops = {fake_set, fake_get};
 static const struct console_ops fake_console_ops = {fake_write, fake_drain};
 static const struct trigger_ops fake_trigger_ops = {
@@ -363,6 +421,7 @@ static const struct driver_option fake_options[] = {
 	{"erases", OPTION_STRING, false, NULL, "what every mark tells, as JSON"},
 	{"pages", OPTION_STRING, false, NULL, "what every program tells, as JSON; else it hangs"},
 	{"stuck", OPTION_BOOLEAN, false, "false", "it cannot be switched off"},
+	{"reads", OPTION_STRING, false, NULL, "what the meter reads, as JSON"},
 	{"open_fails", OPTION_BOOLEAN, false, NULL, "it does not open"},
 	{"safe_fails", OPTION_BOOLEAN, false, NULL, "it cannot be made safe"},
 	{"open_ms", OPTION_INTEGER, false, NULL, "it takes so long to open; 0: for ever"},
@@ -384,6 +443,69 @@ static const struct driver fake_driver = {
 	.console = &fake_console_ops,
 	.trigger = &fake_trigger_ops,
 	.probe = &fake_probe_ops,
+	.supply = &fake_supply_ops,
+	.modem = &fake_modem_ops,
+	.line = &fake_line_ops,
+};
+
+/* One that measures; the other would be the meter of every board that it powers. */
+static const struct driver fake_meter = {
+	.name = "fake-meter",
+	.help = "reads what its option says",
+	.options = fake_options,
+	.create = fake_create,
+	.open = fake_open,
+	.make_safe = fake_make_safe,
+	.close = fake_close,
+	.meter = &fake_meter_ops,
+};
+
+/* A trigger that has the probe run until a place, when it is armed. */
+static inline void fake_ran(void *arg, const struct err *e, json_t *result)
+{
+	struct fake *f = arg;
+	char line[128];
+
+	(void)result;
+	f->op = NULL;
+	snprintf(line, sizeof(line), "ran: %.100s", e ? e->msg : "done");
+	fake_log(f, line);
+}
+
+static inline void fake_stop_arm(struct device *dev, json_t *cut, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+	json_t *spec = json_pack("{s:i, s:O}", "break", 64, "count", json_object_get(cut, "op"));
+
+	f->op = op_start(f->env.loop, "run until", 60000, fake_ran, f);
+	probe_port_run_until(f->env.probe, spec, f->op);
+	json_decref(spec);
+	op_done(op, NULL);
+}
+
+static inline void fake_stop_disarm(struct device *dev, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+	struct err why;
+
+	err_set(&why, ERR_CANCELLED, "disarmed");
+	if (f->op)
+		op_cancel(f->op, &why);
+	op_done(op, NULL);
+}
+
+static const struct trigger_ops fake_stop_ops = {
+	fake_mark, fake_stop_arm, fake_stop_disarm, fake_plain, fake_trace};
+static const struct driver fake_stop = {
+	.name = "fake-stop",
+	.help = "a trigger that stops the DUT by its probe",
+	.options = fake_options,
+	.needs_probe = true,
+	.create = fake_create,
+	.open = fake_open,
+	.make_safe = fake_make_safe,
+	.close = fake_close,
+	.trigger = &fake_stop_ops,
 };
 
 static inline struct device *fake_create(
@@ -391,7 +513,6 @@ static inline struct device *fake_create(
 {
 	struct fake *f = calloc(1, sizeof(*f));
 
-	f->dev.driver = &fake_driver;
 	f->env = *env;
 	f->options = json_incref(options);
 	uv_timer_init(env->loop, &f->timer);
@@ -408,7 +529,12 @@ static inline struct device *fake_create(
 
 static inline const struct driver *fake_find(const char *name)
 {
-	return strcmp(name, "fake") == 0 ? &fake_driver : NULL;
+	static const struct driver *const all[] = {&fake_driver, &fake_meter, &fake_stop};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (strcmp(all[i]->name, name) == 0)
+			return all[i];
+	return NULL;
 }
 
 #endif

@@ -564,7 +564,7 @@ static void a_lost_device_is_told_and_refuses_with_the_reason(void **state)
 	json_t *note;
 
 	(void)state;
-	assert_refused(command(owner, "lost"), "bench", "board b: probe (fake): lost: unplugged");
+	assert_refused(command(owner, "lost"), "bench", "board b: probe (fake): unplugged");
 	note = peer_note(owner, "lost");
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(note, "params"), "device")),
