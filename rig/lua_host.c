@@ -314,8 +314,8 @@ static int l_load_board(lua_State *L)
 	return 1;
 }
 
-/* include(name, …): runs <data_dir>/rig/<name>.lua, another part of the prelude, with the arguments
- */
+/* include(name, …): runs <data_dir>/rig/<name>.lua, another part of the prelude, with the
+ * arguments; returns what that returns. */
 static int l_include(lua_State *L)
 {
 	struct host *host = host_of(L);
@@ -325,8 +325,8 @@ static int l_include(lua_State *L)
 	if (load_file(L, path, true) != LUA_OK)
 		return lua_error(L);
 	lua_replace(L, 1);
-	lua_call(L, lua_gettop(L) - 1, 0);
-	return 0;
+	lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+	return lua_gettop(L);
 }
 
 static void open_libraries(lua_State *L)
