@@ -76,6 +76,7 @@ all: $(PROGRAMS) firmware ## build everything (default)
 
 -include fixtures/firmware/firmware.mk
 -include fixtures/vboard/testfw/testfw.mk
+-include fixtures/bench-vm/bench-vm.mk
 .PHONY: firmware
 
 $(B)/obj/%.o: %.c
