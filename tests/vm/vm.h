@@ -1,7 +1,8 @@
 /*
- * What tests in the bench VM share (docs/bench-vm.md): the kernel's simulated devices, and the host,
- * which plugs and unplugs the machine's. They run as root. A call that cannot do its work fails the
- * test. Deadlines are in seconds and generous: load alone stretches time there five times.
+ * What tests in the bench VM share (docs/bench-vm.md): the kernel's simulated devices, and the
+ * host, which plugs and unplugs the machine's. They run as root. A call that cannot do its work
+ * fails the test. Deadlines are in seconds and generous: load alone stretches time there five
+ * times.
  */
 #ifndef TESTS_VM_VM_H
 #define TESTS_VM_VM_H
@@ -156,7 +157,8 @@ static inline int vm_stop(pid_t pid)
 	siginfo_t ended = {0};
 
 	kill(pid, SIGTERM);
-	while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && !ended.si_pid) {
+	while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+		!ended.si_pid) {
 		if (vm_now_s() > until)
 			kill(pid, SIGKILL);
 		poll(NULL, 0, 10);
@@ -195,8 +197,13 @@ static inline void vm_ask(const char *line, char *answer, size_t size)
 	buf[strcspn(buf, "\n")] = '\0';
 	if (strncmp(buf, "ok", 2) != 0)
 		fail_msg("the host, asked \"%s\": %s", line, buf);
-	if (answer)
-		snprintf(answer, size, "%s", buf[2] ? buf + 3 : "");
+	if (answer) {
+		const char *rest = buf[2] ? buf + 3 : "";
+		size_t rest_len = strnlen(rest, size - 1);
+
+		memcpy(answer, rest, rest_len);
+		answer[rest_len] = '\0';
+	}
 }
 
 /* A command of QEMU's, as JSON on one line; returns when QEMU has answered. The answer, {"return":
@@ -277,12 +284,12 @@ static inline void vm_tty(const char *serial, char *tty)
 /* --- GPIO ------------------------------------------------------------------------------------- */
 
 struct vm_gpio {
-	char name[32];      /* of the bank, one of its own for each */
-	char conf[256];     /* its folder in configfs */
-	char chip[64];      /* "gpiochip1" */
-	char sim[256];      /* its folder in sysfs */
+	char name[32];  /* of the bank, one of its own for each */
+	char conf[256]; /* its folder in configfs */
+	char chip[64];  /* "gpiochip1" */
+	char sim[256];  /* its folder in sysfs */
 	unsigned lines;
-	char label[64];     /* of the chip, "rig:NAME" */
+	char label[64]; /* of the chip, "rig:NAME" */
 };
 
 /*
@@ -422,7 +429,7 @@ static inline void vm_acm_gadget_create(void)
 	vm_wait_for("/dev/ttyGS0", VM_WITHIN_S);
 }
 
-/* Pulls the cable: ttyACM goes, ttyGS0 stays. */
+/* Pulls the cable: ttyACM goes; ttyGS0 stays, and who holds it open is hung up. */
 static inline void vm_acm_gadget_unplug(void)
 {
 	vm_write(VM_GADGET "/UDC", "\n");

@@ -141,8 +141,10 @@ static void an_acm_gadget_has_two_ends(void **state)
 	tty_carries(gadget, host, "to the host");
 	vm_acm_gadget_unplug();
 	close(host);
+	close(gadget);
 	vm_acm_gadget_plug();
 	vm_tty("ACM1", tty);
+	gadget = tty_open("/dev/ttyGS0");
 	host = tty_open(tty);
 	tty_carries(host, gadget, "again");
 	close(host);
@@ -154,7 +156,8 @@ static void a_program_is_started_and_stopped(void **state)
 {
 	(void)state;
 	assert_int_equal(vm_wait(vm_start((const char *const[]){"false", NULL})), 1);
-	assert_int_equal(vm_stop(vm_start((const char *const[]){"sleep", "1000", NULL})), 128 + SIGTERM);
+	assert_int_equal(
+		vm_stop(vm_start((const char *const[]){"sleep", "1000", NULL})), 128 + SIGTERM);
 }
 
 int main(void)
