@@ -75,6 +75,45 @@ static void several_clients_get_all_output(void **state)
 	assert_int_equal(process_quit(&p), 0);
 }
 
+static void a_pin_tells_every_flash_operation(void **state)
+{
+	struct process p;
+	struct scratch *s = *state;
+	unsigned long long n, t_dev, t, last = 0, expected = 1;
+	int pin;
+	FILE *lines;
+
+	process_flash(s->dir, "writer");
+	assert_int_equal(process_start(&p, s->dir, (const char *const[]){"--pin", NULL}), -1);
+	pin = process_connect(&p, "pin.sock");
+	process_do(&p, "state", "");
+	process_do(&p, "power", "\"on\": true");
+	assert_true(process_says(&p, "done\n"));
+	assert_int_equal(number(process_do(&p, "state", ""), "operations"), 15);
+	assert_int_equal(process_quit(&p), 0);
+	lines = fdopen(pin, "r");
+	assert_non_null(lines);
+	while (fscanf(lines, "%llu %llu %llu\n", &n, &t_dev, &t) == 3) {
+		assert_int_equal(n, expected++);
+		assert_true(t_dev > last && t > 0);
+		last = t_dev;
+	}
+	assert_int_equal(expected, 16);
+	fclose(lines);
+}
+
+static void without_being_asked_it_has_no_pin(void **state)
+{
+	struct process p;
+	struct scratch *s = *state;
+	char path[600];
+
+	start(&p, s, NULL);
+	snprintf(path, sizeof(path), "%s/pin.sock", s->dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(process_quit(&p), 0);
+}
+
 static void a_cut_is_told_and_stands_in_the_state(void **state)
 {
 	struct process p;
@@ -367,6 +406,8 @@ int main(void)
 		TEST(power_gives_output_and_takes_it_away),
 		TEST(every_byte_sent_before_power_off_is_in_the_socket_by_its_answer),
 		TEST(several_clients_get_all_output),
+		TEST(a_pin_tells_every_flash_operation),
+		TEST(without_being_asked_it_has_no_pin),
 		TEST(a_cut_is_told_and_stands_in_the_state),
 		TEST(a_mark_tells_what_was_erased_since_the_one_before),
 		TEST(a_fed_board_says_off_and_runs_on),
