@@ -33,6 +33,8 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(PKG_LIBS) $(DRV_LIBS) lua5.4 2>/dev/
 PKG_LDLIBS := $(shell pkg-config --libs $(PKG_LIBS) 2>/dev/null)
 DRV_LDLIBS := $(shell pkg-config --libs $(DRV_LIBS) 2>/dev/null)
 LUA_LDLIBS := $(shell pkg-config --libs lua5.4 2>/dev/null)
+# libgpiod 2 has another interface than 1.6 (drivers/gpio_lib.h)
+GPIOD_MAJOR := $(firstword $(subst ., ,$(shell pkg-config --modversion libgpiod 2>/dev/null)))
 endif
 
 # --- flags --------------------------------------------------------------------------------------
@@ -43,7 +45,7 @@ CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefin
 CFLAGS_tsan := -O1 -g -fsanitize=thread -Werror
 CFLAGS_cov := -O0 -g --coverage
 CFLAGS_fuzz := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -fsanitize=fuzzer-no-link
-CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(VARIANT)) -I. $(PKG_CFLAGS) -MMD -MP
+CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(VARIANT)) -I. $(PKG_CFLAGS) -DRIG_GPIOD=$(or $(GPIOD_MAJOR),1) -MMD -MP
 LDFLAGS := $(filter -fsanitize=% --coverage,$(CFLAGS_$(VARIANT)))
 ifeq ($(VARIANT),fuzz)
 CC := clang
