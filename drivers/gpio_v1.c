@@ -24,6 +24,7 @@
 #ifndef GPIO_LIB_DIR
 #define GPIO_LIB_DIR "/dev"
 #define GPIO_LIB_IOCTL ioctl
+#define GPIO_LIB_CLOSE close
 #endif
 
 struct gpio_chip {
@@ -201,7 +202,7 @@ void gpio_lib_release(struct gpio_request *request)
 	if (request && request->line)
 		gpiod_line_release(request->line);
 	else if (request)
-		close(request->fd);
+		GPIO_LIB_CLOSE(request->fd);
 	free(request);
 }
 

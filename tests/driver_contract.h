@@ -30,7 +30,8 @@ struct contract {
 	void (*unstick)(void *bench);
 	/* The device goes away, in the middle of an operation or not; it is back after mend. */
 	void (*unplug)(void *bench);
-	bool survives; /* the next operation takes the device up again, or does without it */
+	bool survives;     /* the next operation takes the device up again, or does without it */
+	const char *other; /* options of a second instance beside the first; NULL: the same */
 };
 
 struct contract_bench {
@@ -167,10 +168,13 @@ static inline void contract_two_instances_live_in_one_process(void **state)
 		.loop = &b->loop, .board = "other", .event = event_came, .arg = &b->events};
 	void *bench = b->contract->setup(&env); /* of its own, as two boards have */
 	struct device *one = contract_open(b), *two;
+	const char *changes = b->contract->other ? b->contract->other : b->contract->options;
+	json_t *options = options_of(b->driver, changes);
 	struct outcome o;
 	struct err e;
 
-	two = b->driver->create(&env, b->options, &e);
+	two = b->driver->create(&env, options, &e);
+	json_decref(options);
 	assert_non_null(two);
 	two->driver = b->driver;
 	b->driver->open(two, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));

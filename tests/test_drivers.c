@@ -1,6 +1,9 @@
 /*
  * The table of drivers, and the contract that each of them keeps.
  */
+#include "contracts/gpio_edge.h"
+#include "contracts/gpio_line.h"
+#include "contracts/gpio_relay.h"
 #include "contracts/openocd.h"
 #include "contracts/smp.h"
 #include "contracts/virtual.h"
@@ -11,6 +14,9 @@
 /* In alphabetical order; each is in a file of its own in contracts/. */
 /* clang-format off */
 static const struct contract *const contracts[] = {
+	&contract_gpio_edge,
+	&contract_gpio_line,
+	&contract_gpio_relay,
 	&contract_openocd,
 	&contract_smp,
 	&contract_virtual,

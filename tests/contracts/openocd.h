@@ -121,6 +121,6 @@ static void openocd_unplug(void *bench)
 
 static const struct contract contract_openocd = {"openocd", "{\"adapter\": \"jlink\"}",
 	openocd_setup, openocd_teardown, openocd_break_open, openocd_mend, openocd_start,
-	openocd_start_stuck, openocd_unstick, openocd_unplug, true};
+	openocd_start_stuck, openocd_unstick, openocd_unplug, true, NULL};
 
 #endif

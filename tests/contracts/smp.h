@@ -47,6 +47,6 @@ static void smp_unplug(void *bench)
 }
 
 static const struct contract contract_smp = {"smp", "{}", smp_setup, smp_teardown, NULL,
-	smp_unstick, smp_start, smp_start_stuck, smp_unstick, smp_unplug, true};
+	smp_unstick, smp_start, smp_start_stuck, smp_unstick, smp_unplug, true, NULL};
 
 #endif

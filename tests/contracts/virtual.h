@@ -92,6 +92,6 @@ static void virtual_unplug(void *bench)
 
 static const struct contract contract_virtual = {"virtual", "{}", virtual_setup, virtual_teardown,
 	virtual_break_open, virtual_mend, virtual_start, virtual_start_stuck, virtual_unstick,
-	virtual_unplug, false};
+	virtual_unplug, false, NULL};
 
 #endif
