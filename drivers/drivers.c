@@ -13,6 +13,8 @@
 	X(gpio_relay) \
 	X(openocd) \
 	X(smp) \
+	X(usb_hid_relay) \
+	X(usb_hub_port) \
 	X(virtual)
 /* clang-format on */
 

@@ -6,6 +6,8 @@
 #include "contracts/gpio_relay.h"
 #include "contracts/openocd.h"
 #include "contracts/smp.h"
+#include "contracts/usb_hid_relay.h"
+#include "contracts/usb_hub_port.h"
 #include "contracts/virtual.h"
 #include "driver_contract.h"
 
@@ -19,6 +21,8 @@ static const struct contract *const contracts[] = {
 	&contract_gpio_relay,
 	&contract_openocd,
 	&contract_smp,
+	&contract_usb_hid_relay,
+	&contract_usb_hub_port,
 	&contract_virtual,
 };
 /* clang-format on */
