@@ -13,13 +13,16 @@
 #define AGAIN_MS 50
 #define AGAIN_TRIES 7
 
+#define SUPERSEDED "switched again before it had settled"
+
 struct usb_queued {
 	struct usb_queued *next;
 	struct usb_job job;
 	struct op *op; /* NULL: forgotten */
 	bool opening;  /* success makes the instance opened */
 	bool settling, has_settled;
-	bool stopped; /* to be failed by stop_all() */
+	bool stopped;    /* to be failed by stop_all() */
+	bool superseded; /* it is not to settle: something newer waits */
 	int ret;
 	json_t *result;
 	struct err e;
@@ -235,7 +238,13 @@ static void settle_over(uv_timer_t *timer)
 static void finish_first(struct usb_instance *u)
 {
 	struct usb_queued *q = u->first;
+	struct err e;
 
+	if (!q->ret && q->job.settle_ms && q->superseded) {
+		err_set(&e, ERR_CANCELLED, SUPERSEDED);
+		complete(u, q, &e);
+		return;
+	}
 	if (!q->ret && q->job.settle_ms && !q->has_settled && q->op) {
 		q->settling = true;
 		uv_timer_start(&u->settle, settle_over, q->job.settle_ms, 0);
@@ -405,9 +414,11 @@ void usb_instance_stop_settling(struct usb_instance *u)
 	struct usb_queued *q = u->first;
 	struct err e;
 
-	if (!q || !q->settling)
+	for (; q && !q->settling; q = q->next)
+		q->superseded = true;
+	if (!q)
 		return;
-	err_set(&e, ERR_CANCELLED, "switched again before it had settled");
+	err_set(&e, ERR_CANCELLED, SUPERSEDED);
 	complete(u, q, &e);
 	next(u);
 }

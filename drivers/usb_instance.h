@@ -78,7 +78,8 @@ void usb_instance_do(struct usb_instance *u, const struct usb_job *job, struct o
 /* As driver.h's open: attaches, and does job's work. */
 void usb_instance_open(struct usb_instance *u, const struct usb_job *job, struct op *op);
 
-/* Fails what waits for its time to settle: something newer is asked for. */
+/* What is settling fails, and what was asked for before now will not settle: something newer is
+ * asked for. */
 void usb_instance_stop_settling(struct usb_instance *u);
 
 /* As driver.h's make_safe: fails all that is under way, then does job. */
