@@ -47,7 +47,8 @@ struct serial_port;
 			"whether RTS is asserted once it is open (not with rtscts)"                \
 	}
 
-/* What the owner is told; each may be NULL. None is called once serial_port_close() was. */
+/* What the owner is told; each may be NULL. None is called once serial_port_close() has returned.
+ */
 struct serial_port_handlers {
 	/* Bytes that came in. Borrowed for the call. */
 	void (*bytes)(void *arg, const char *data, size_t len);
@@ -124,11 +125,16 @@ void serial_port_lock(struct serial_port *port, unsigned within_ms, struct op *o
 void serial_port_unlock(struct serial_port *port);
 
 /*
- * Appends to the arrays of driver.check's result: what port it is and how it is set; and what to
- * mend: the latency timer that could not be set, a name that may change, a line that is not as flow
- * control wants it.
+ * Completes op as driver.check does, {"says": […], "mend": […]}: what port it is and how it is set;
+ * and what to mend: the latency timer that could not be set, a name that may change, a line that is
+ * not as flow control wants it. For a driver to complete its own check with, or to add to.
  */
-void serial_port_check(struct serial_port *port, json_t *says, json_t *mend);
+void serial_port_check(struct serial_port *port, struct op *op);
+
+/* The scan of a driver whose ports are those that wanted() says, or all when it is NULL: appends an
+ * entry a port. conf is a line of rig.conf with %s where the port's options go. */
+int serial_port_scan(
+	json_t *found, bool (*wanted)(int vendor, int product), const char *conf, struct err *e);
 
 /* Fails what is under way with ERR_GONE, closes and frees the port, then calls closed. Bytes that
  * the kernel has not sent yet are given 300 ms. */
