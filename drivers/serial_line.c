@@ -192,18 +192,21 @@ static int lib_open(const char *path, const struct serial_settings *s, void **ha
 	return fd;
 }
 
+/* DTR and RTS by the ioctl: libserialport would set the whole line anew with them. */
 static int lib_lines(void *handle, int dtr, int rts, int brk, struct err *e)
 {
 	struct sp_port *port = handle;
 	enum sp_return ret = SP_OK;
+	int fd = -1;
 
-	if (dtr >= 0)
-		ret = sp_set_dtr(port, dtr ? SP_DTR_ON : SP_DTR_OFF);
-	if (ret == SP_OK && rts >= 0)
-		ret = sp_set_rts(port, rts ? SP_RTS_ON : SP_RTS_OFF);
-	if (ret == SP_OK && brk >= 0)
+	sp_get_port_handle(port, &fd);
+	if ((dtr >= 0 && lines_set(fd, TIOCM_DTR, dtr) != 0) ||
+		(rts >= 0 && lines_set(fd, TIOCM_RTS, rts) != 0))
+		return err_errno(
+			e, ERR_BENCH, errno, "%s: setting DTR and RTS", sp_get_port_name(port));
+	if (brk >= 0)
 		ret = brk ? sp_start_break(port) : sp_end_break(port);
-	return ret == SP_OK ? 0 : failed(e, ret, sp_get_port_name(port), "setting its lines");
+	return ret == SP_OK ? 0 : failed(e, ret, sp_get_port_name(port), "break");
 }
 
 static bool lib_counts(int fd, struct serial_counts *counts)
