@@ -12,6 +12,8 @@
 	X(gpio_line) \
 	X(gpio_relay) \
 	X(openocd) \
+	X(serial) \
+	X(serial_relay) \
 	X(smp) \
 	X(usb_hid_relay) \
 	X(usb_hub_port) \

@@ -59,6 +59,15 @@ void serial_link_unlock(struct serial_link *link)
 	flock(link->lock_fd, LOCK_UN);
 }
 
+bool serial_link_claim(struct serial_link *link, unsigned part)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)part, .l_len = 1};
+
+	/* nothing is ever read there: the range stands for the part */
+	return fcntl(link->lock_fd, F_OFD_SETLK, &lock) == 0;
+}
+
 /* Opens the file and locks it, before anything is set: another's line stays as it is. */
 static int take(struct serial_link *link, struct err *e)
 {

@@ -35,6 +35,10 @@ void serial_link_close(struct serial_link *link);
 bool serial_link_lock(struct serial_link *link);
 void serial_link_unlock(struct serial_link *link);
 
+/* Keeps a part of a shared device, such as a relay's channel, for this link until it is closed;
+ * false when another has it. */
+bool serial_link_claim(struct serial_link *link, unsigned part);
+
 /* Who has path: ERR_BENCH that names the process when /proc tells. */
 int serial_link_busy(const char *path, struct err *e);
 

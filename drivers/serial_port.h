@@ -67,7 +67,8 @@ struct serial_port_conf {
 	 * call. */
 	json_t *options;
 	bool shared;
-	/* open succeeds also while the port is not there: it is taken up when it comes. */
+	/* The port is the DUT's own and goes with its power: open succeeds also while it is not
+	 * there, it is taken up when it comes, and what fails meanwhile fails ERR_DUT. */
 	bool may_be_absent;
 	const struct serial_port_handlers *handlers; /* outlive the port */
 	void *arg;
@@ -123,6 +124,12 @@ void serial_port_reset_lines(struct serial_port *port, struct op *op);
  */
 void serial_port_lock(struct serial_port *port, unsigned within_ms, struct op *op);
 void serial_port_unlock(struct serial_port *port);
+
+/* For a shared port that is open: keeps a part of the device, such as a relay's channel, for this
+ * one until it is closed or lost. what names such a part in the message. ERR_BENCH when another has
+ * it.
+ */
+int serial_port_claim(struct serial_port *port, unsigned part, const char *what, struct err *e);
 
 /*
  * Completes op as driver.check does, {"says": […], "mend": […]}: what port it is and how it is set;
