@@ -8,6 +8,7 @@
 /* One line per driver, in alphabetical order; a driver's descriptor is driver_NAME. */
 /* clang-format off */
 #define DRIVERS(X) \
+	X(command) \
 	X(gpio_edge) \
 	X(gpio_line) \
 	X(gpio_relay) \

@@ -1,6 +1,7 @@
 /*
  * The table of drivers, and the contract that each of them keeps.
  */
+#include "contracts/command.h"
 #include "contracts/gpio_edge.h"
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
@@ -16,6 +17,7 @@
 /* In alphabetical order; each is in a file of its own in contracts/. */
 /* clang-format off */
 static const struct contract *const contracts[] = {
+	&contract_command,
 	&contract_gpio_edge,
 	&contract_gpio_line,
 	&contract_gpio_relay,
