@@ -275,4 +275,11 @@ int drivers_check(struct err *e);
  */
 json_t *driver_catalogue(void);
 
+/*
+ * What the drivers of a table, ended by NULL, find on this host, as JSON: {NAME: {"help", "caps":
+ * ["power", ...], "found": [as scan() appends], "error": why it could not look, or left out}}, of
+ * those that can look. A new reference. May block for a second for each of them.
+ */
+json_t *driver_scan(const struct driver *const *table);
+
 #endif

@@ -190,21 +190,28 @@ int drivers_check(struct err *e)
 	return ret;
 }
 
-static json_t *describe(const struct driver *driver)
+static json_t *capability_names(const struct driver *driver)
 {
 	struct capability caps[CAPABILITIES];
-	json_t *names = json_array(), *options = json_object();
+	json_t *names = json_array();
 
 	capabilities(driver, caps);
 	for (size_t i = 0; i < CAPABILITIES; i++)
 		if (caps[i].ops)
 			json_array_append_new(names, json_string(caps[i].name));
+	return names;
+}
+
+static json_t *describe(const struct driver *driver)
+{
+	json_t *options = json_object();
+
 	for (const struct driver_option *o = driver->options; o->name; o++)
 		json_object_set_new(options, o->name,
 			json_pack("{s:s, s:b, s:o, s:s}", "type", type_names[o->type], "required",
 				o->required, "default", fallback_value(o), "help", o->help));
-	return json_pack(
-		"{s:s, s:o, s:o}", "help", driver->help, "caps", names, "options", options);
+	return json_pack("{s:s, s:o, s:o}", "help", driver->help, "caps", capability_names(driver),
+		"options", options);
 }
 
 json_t *driver_catalogue(void)
@@ -214,4 +221,27 @@ json_t *driver_catalogue(void)
 	for (const struct driver *const *d = drivers; *d; d++)
 		json_object_set_new(catalogue, (*d)->name, describe(*d));
 	return catalogue;
+}
+
+static json_t *look(const struct driver *driver)
+{
+	json_t *found = json_array();
+	json_t *answer = json_pack("{s:s, s:o, s:O}", "help", driver->help, "caps",
+		capability_names(driver), "found", found);
+	struct err e;
+
+	if (driver->scan(found, &e) != 0)
+		json_object_set_new(answer, "error", json_string(e.msg));
+	json_decref(found);
+	return answer;
+}
+
+json_t *driver_scan(const struct driver *const *table)
+{
+	json_t *all = json_object();
+
+	for (const struct driver *const *d = table; *d; d++)
+		if ((*d)->scan)
+			json_object_set_new(all, (*d)->name, look(*d));
+	return all;
 }

@@ -307,7 +307,7 @@ static int may_call(const struct client *c, const struct method *m, struct err *
 	if (k->safing.running)
 		return err_set(
 			e, ERR_BUSY, "board %s is being made safe: %s", k->name, k->safing.reason);
-	if (k->quarantined[0])
+	if (k->quarantined[0] && !(m->flags & METHOD_LOOKS))
 		return err_set(
 			e, ERR_BENCH, "board %s is quarantined: %s", k->name, k->quarantined);
 	return 0;
@@ -486,8 +486,10 @@ void keeper_opened(struct keeper *k)
 			json_object_set_new(caps, cap_names[cap], json_string(slot->driver->name));
 	}
 	op_on_cancel(o->op, NULL, NULL);
-	op_done(o->op, json_pack("{s:o, s:s?, s:i}", "caps", caps, "made_safe",
-			       k->made_safe[0] ? k->made_safe : NULL, "pid", (int)getpid()));
+	op_done(o->op, json_pack("{s:o, s:s?, s:i, s:o*, s:s*}", "caps", caps, "made_safe",
+			       k->made_safe[0] ? k->made_safe : NULL, "pid", (int)getpid(),
+			       "devices", k->trying ? keeper_check_report(k) : NULL, "quarantined",
+			       k->quarantined[0] ? k->quarantined : NULL));
 	keeper_settle_lease(k);
 }
 
@@ -605,7 +607,7 @@ void keeper_safe_done(struct keeper *k)
 		err_prefix(&e, "making it safe failed");
 	}
 	if (k->state == KEEPER_OPENING) {
-		if (k->open_failed.code == ERR_NONE && e.code == ERR_NONE) {
+		if (k->open_failed.code == ERR_NONE && (e.code == ERR_NONE || k->trying)) {
 			keeper_open_go_on(k);
 			return;
 		}

@@ -389,6 +389,8 @@ static void do_trigger_trace(struct operation *o, json_t *params)
 #define SEC 1000
 
 static const struct method methods[] = {
+	{"check", CAP_NONE, METHOD_FED | METHOD_LOOKS, 30 * SEC, keeper_check,
+		{{"device", PARAM_STRING, true}}},
 	{"console.expect", CAP_CONSOLE, METHOD_SHARED | METHOD_OF_DUT, 10 * SEC, do_console_expect,
 		{{"pattern", PARAM_STRING, true}, {"from", PARAM_ANY, false}}},
 	{"console.follow", CAP_CONSOLE, METHOD_SHARED | METHOD_PUBLIC, 5 * SEC, do_console_follow,
@@ -412,7 +414,8 @@ static const struct method methods[] = {
 	{"open", CAP_NONE, METHOD_CONTROL, 90 * SEC, do_open,
 		{{"board", PARAM_OBJECT, true}, {"log_dir", PARAM_STRING, true},
 			{"owner", PARAM_OBJECT, true}, {"ttl_ms", PARAM_COUNT, false},
-			{"hand", PARAM_BOOL, false}, {"implicit", PARAM_BOOL, false}}},
+			{"hand", PARAM_BOOL, false}, {"implicit", PARAM_BOOL, false},
+			{"try", PARAM_BOOL, false}}},
 	{"power.cycle", CAP_POWER, METHOD_WEARS, 20 * SEC, do_power_cycle,
 		{{"off_ms", PARAM_U32, false}}},
 	{"power.get", CAP_POWER, METHOD_FED, 5 * SEC, do_power_get, {{NULL}}},

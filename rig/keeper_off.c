@@ -54,7 +54,8 @@ void keeper_off_open(struct keeper *k)
 
 static bool looks_at_console(const struct keeper *k)
 {
-	return k->console && (k->off.verify == OFF_AUTO || k->off.verify == OFF_CONSOLE);
+	return k->console && k->slots[CAP_CONSOLE].opened &&
+	       (k->off.verify == OFF_AUTO || k->off.verify == OFF_CONSOLE);
 }
 
 static int phantom_error(const struct keeper *k, struct err *e)

@@ -215,7 +215,7 @@ static int create_device(struct keeper *k, struct slot *slot, json_t *options, s
 static void write_console(void *arg, const char *data, size_t len, struct op *op)
 {
 	struct keeper *k = arg;
-	struct slot *slot = keeper_slot(k, CAP_CONSOLE);
+	struct slot *slot = &k->slots[CAP_CONSOLE];
 
 	if (slot->lost[0])
 		op_failf(op, ERR_BENCH, "console: lost: %s", slot->lost);
@@ -239,6 +239,16 @@ static int create_console(struct keeper *k, struct err *e)
 	return console_create(&conf, &k->console, e);
 }
 
+/* While open is only tried, a device that fails is told of and left out. */
+static int left_out(struct slot *slot, int code, const struct err *e)
+{
+	if (code && slot->keeper->trying) {
+		keeper_check_refuse(slot, e);
+		return 0;
+	}
+	return code;
+}
+
 static int create_devices(struct keeper *k, struct err *e)
 {
 	json_t *devices = json_object_get(k->board, "devices"), *options;
@@ -258,7 +268,8 @@ static int create_devices(struct keeper *k, struct err *e)
 	for (enum cap cap = CAP_POWER; cap < CAP_COUNT && !code; cap++) {
 		options = json_object_get(devices, keeper_cap_name(cap));
 		if (options)
-			code = create_device(k, &k->slots[cap], options, e);
+			code = left_out(
+				&k->slots[cap], create_device(k, &k->slots[cap], options, e), e);
 	}
 	return code;
 }
@@ -282,16 +293,19 @@ static void power_known(void *arg, const struct err *e, json_t *result)
 	if (e) {
 		bad = *e;
 		keeper_prefix(k, &k->slots[CAP_POWER], &bad);
-		failed(k, &bad);
-		return;
+		if (left_out(&k->slots[CAP_POWER], -(int)bad.code, &bad) != 0) {
+			failed(k, &bad);
+			return;
+		}
+	} else {
+		keeper_power_learn(k, json_is_true(json_object_get(result, "on")), "off");
 	}
-	keeper_power_learn(k, json_is_true(json_object_get(result, "on")), "off");
 	keeper_opened(k);
 }
 
 static void all_open(struct keeper *k)
 {
-	if (k->slots[CAP_POWER].dev)
+	if (k->slots[CAP_POWER].opened)
 		keeper_power_ask(k, DEVICE_WITHIN_MS, &k->open_step, power_known, k);
 	else
 		keeper_opened(k);
@@ -312,10 +326,12 @@ static void device_open(void *arg, const struct err *e, json_t *result)
 	if (e) {
 		bad = *e;
 		keeper_prefix(k, slot, &bad);
-		failed(k, &bad);
-		return;
+		if (left_out(slot, -(int)bad.code, &bad) != 0) {
+			failed(k, &bad);
+			return;
+		}
 	}
-	slot->opened = true;
+	slot->opened = !e;
 	k->opening++;
 	open_next(k);
 }
@@ -341,7 +357,8 @@ static void open_next(struct keeper *k)
 
 void keeper_open_go_on(struct keeper *k)
 {
-	k->was_dirty = false;
+	if (k->safing.failed.code == ERR_NONE)
+		k->was_dirty = false;
 	all_open(k);
 }
 
@@ -396,6 +413,7 @@ static int take_params(struct keeper *k, json_t *params, struct err *e)
 	k->state_dir = json_string_value(json_object_get(k->board, "state_dir"));
 	k->hand = json_is_true(json_object_get(params, "hand"));
 	k->implicit = json_is_true(json_object_get(params, "implicit"));
+	k->trying = json_is_true(json_object_get(params, "try"));
 	return 0;
 }
 
@@ -425,7 +443,10 @@ static int take_lock(struct keeper *k, struct err *e)
 		json_decref(left);
 	}
 	code = lock_look(k->state_dir, k->name, &state, &text, e);
-	if (!code && state == LOCK_QUARANTINED)
+	if (!code && state == LOCK_QUARANTINED && k->trying)
+		snprintf(k->quarantined, sizeof(k->quarantined), "since %.40s: %.400s",
+			field(text, "since"), field(text, "reason"));
+	else if (!code && state == LOCK_QUARANTINED)
 		code = err_set(e, ERR_BENCH,
 			"board %s is quarantined since %s: %s. When that is mended: rig unlock %s",
 			k->name, field(text, "since"), field(text, "reason"), k->name);

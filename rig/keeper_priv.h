@@ -3,6 +3,7 @@
  *
  * keeper.c          life: clients, operations, the lease, the end
  * keeper_methods.c  the table of methods
+ * keeper_check.c    trying the devices, one by one
  * keeper_open.c     taking the lock, opening the devices
  * keeper_power.c    the power, and what it means for the console
  * keeper_probe.c    the probe, lent to a trigger
@@ -63,6 +64,7 @@ struct slot {
 	struct operation *busy; /* the one operation it does */
 	bool lent;              /* the trigger has it (keeper_probe.c) */
 	char lost[256];         /* why it is gone; empty: it is not */
+	struct err refused;     /* why it could not be opened, when that was only tried */
 };
 
 /* Somebody connected. */
@@ -164,6 +166,7 @@ struct keeper {
 	char board_dir[PATH_MAX], log_dir[PATH_MAX];
 	struct lock *lock;
 	bool hand, implicit;
+	bool trying;                 /* open goes on through failures */
 	char since[32], expires[32]; /* RFC 3339; expires empty: never */
 	char made_safe[512];         /* why the board was made safe at open; empty: it was not */
 	bool was_dirty;
@@ -269,6 +272,7 @@ enum {
 	METHOD_OPEN_PARAMS = 8, /* the driver knows the parameters */
 	METHOD_WEARS = 16,      /* refused when the budget is used up */
 	METHOD_OF_DUT = 64, /* waits for the DUT to say something: nothing comes without power */
+	METHOD_LOOKS = 128, /* also on a board in quarantine */
 	METHOD_FED = 32, /* also on a board that should be off and is not, but for switching on */
 };
 
@@ -295,7 +299,7 @@ struct method {
 	unsigned flags, timeout_ms;
 	/* Completes o->op, now or later. */
 	void (*start)(struct operation *o, json_t *params);
-	struct param params[6]; /* ended by name NULL */
+	struct param params[7]; /* ended by name NULL */
 };
 
 /* NULL: there is no such method. */
@@ -303,6 +307,17 @@ const struct method *method_find(const char *name);
 
 /* Checks parameters against the method's list, and gives the deadline to use. */
 int method_check(const struct method *m, json_t *params, unsigned *timeout_ms, struct err *e);
+
+/* --- keeper_check.c */
+
+/* The device could not be opened, while that is only tried. */
+void keeper_check_refuse(struct slot *slot, const struct err *e);
+
+/* {CAPABILITY: {"driver", "ok": bool, "error", "code": when it is not}}; a new reference. */
+json_t *keeper_check_report(const struct keeper *k);
+
+/* Tries the open device that params name without harm: {"says": [text …], "mend": [text …]}. */
+void keeper_check(struct operation *o, json_t *params);
 
 /* --- keeper_open.c */
 

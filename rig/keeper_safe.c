@@ -22,6 +22,9 @@ static void add_failure(struct keeper *k, const struct slot *slot, const struct 
 {
 	struct err one = *e, all = k->safing.failed;
 
+	/* what never opened was not touched, unless by the keeper before */
+	if (slot->refused.code != ERR_NONE && !k->made_safe[0])
+		return;
 	err_prefix(&one, "%s (%s)", keeper_cap_name(slot->cap), slot->driver->name);
 	if (all.code == ERR_NONE)
 		err_set(&k->safing.failed, ERR_BENCH, "%s", one.msg);

@@ -1,6 +1,7 @@
 /*
  * rig-keeper --fd N      keep a board; the owner is connected at descriptor N (docs/protocol.md)
  * rig-keeper --drivers   print what the drivers offer and take, as JSON
+ * rig-keeper --scan      print what the drivers find on this host, as JSON
  */
 #include "../drivers/driver.h"
 #include "keeper.h"
@@ -10,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int print_drivers(void)
+/* Steals what. */
+static int print(json_t *what)
 {
-	json_t *catalogue = driver_catalogue();
-	int bad = json_dumpf(catalogue, stdout, JSON_INDENT(1) | JSON_SORT_KEYS) != 0;
+	int bad = json_dumpf(what, stdout, JSON_INDENT(1) | JSON_SORT_KEYS) != 0;
 
 	bad |= putchar('\n') == EOF || fflush(stdout) != 0;
-	json_decref(catalogue);
+	json_decref(what);
 	return bad;
 }
 
@@ -43,10 +44,12 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (argc == 2 && strcmp(argv[1], "--drivers") == 0)
-		return print_drivers();
+		return print(driver_catalogue());
+	if (argc == 2 && strcmp(argv[1], "--scan") == 0)
+		return print(driver_scan(drivers));
 	if (argc == 3 && strcmp(argv[1], "--fd") == 0)
 		return keep(argv[2]);
-	fprintf(stderr, "usage: rig-keeper --fd N | --drivers\n"
+	fprintf(stderr, "usage: rig-keeper --fd N | --drivers | --scan\n"
 			"It is started by rig and rig-worker; docs/protocol.md says how.\n");
 	return 2;
 }

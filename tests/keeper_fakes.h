@@ -406,6 +406,26 @@ static const struct meter_ops fake_meter_ops = {fake_measure};
 static const struct supply_ops fake_supply_ops = {fake_set_volts};
 static const struct modem_ops fake_modem_ops = {fake_modem};
 static const struct line_ops fake_line_ops = {fake_line_set, fake_line_get};
+
+static inline void fake_check(struct device *dev, struct op *op)
+{
+	struct fake *f = (struct fake *)dev;
+
+	if (fake_option(f, "check_fails"))
+		op_failf(op, ERR_BENCH, "it does not answer");
+	else
+		op_done(op, json_pack("{s:[s], s:[s]}", "says", "channel 3 of 8", "mend",
+				    "tighten the screw"));
+}
+
+static inline int fake_scan(json_t *found, struct err *e)
+{
+	(void)e;
+	json_array_append_new(found, json_pack("{s:s, s:s, s:s}", "what", "a fake", "at", "here",
+					     "conf", "power = { driver = \"fake\" }"));
+	return 0;
+}
+
 static const struct power_ops fake_power_ops = {fake_set, fake_get};
 static const struct console_ops fake_console_ops = {fake_write, fake_drain};
 static const struct trigger_ops fake_trigger_ops = {
@@ -428,6 +448,8 @@ static const struct driver_option fake_options[] = {
 	{"safe_ms", OPTION_INTEGER, false, NULL, "the same of making safe"},
 	{"set_ms", OPTION_INTEGER, false, NULL, "the same of a switch"},
 	{"arm_ms", OPTION_INTEGER, false, NULL, "the same of arming"},
+	{"create_fails", OPTION_BOOLEAN, false, NULL, "it cannot even be created"},
+	{"check_fails", OPTION_BOOLEAN, false, NULL, "it does not stand its check"},
 	{NULL, OPTION_STRING, false, NULL, NULL},
 };
 
@@ -508,11 +530,33 @@ static const struct driver fake_stop = {
 	.trigger = &fake_stop_ops,
 };
 
+/* The same for the driver "checked", which has a check and a scan of its own. */
+static const struct driver fake_checked_driver = {
+	.name = "checked",
+	.help = "does what its options say, and can be checked",
+	.options = fake_options,
+	.create = fake_create,
+	.open = fake_open,
+	.make_safe = fake_make_safe,
+	.close = fake_close,
+	.check = fake_check,
+	.scan = fake_scan,
+	.power = &fake_power_ops,
+	.console = &fake_console_ops,
+	.trigger = &fake_trigger_ops,
+	.probe = &fake_probe_ops,
+};
+
 static inline struct device *fake_create(
 	const struct driver_env *env, json_t *options, struct err *e)
 {
 	struct fake *f = calloc(1, sizeof(*f));
 
+	if (json_is_true(json_object_get(options, "create_fails"))) {
+		free(f);
+		err_set(e, ERR_CONFIG, "this cannot be");
+		return NULL;
+	}
 	f->env = *env;
 	f->options = json_incref(options);
 	uv_timer_init(env->loop, &f->timer);
@@ -523,13 +567,13 @@ static inline struct device *fake_create(
 		fake_console = f;
 	if (strcmp(env->capability, "power") == 0)
 		fake_power_on = fake_option(f, "is_on");
-	(void)e;
 	return &f->dev;
 }
 
 static inline const struct driver *fake_find(const char *name)
 {
-	static const struct driver *const all[] = {&fake_driver, &fake_meter, &fake_stop};
+	static const struct driver *const all[] = {
+		&fake_driver, &fake_checked_driver, &fake_meter, &fake_stop};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		if (strcmp(all[i]->name, name) == 0)
