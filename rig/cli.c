@@ -44,7 +44,8 @@ int cli_usage(const char *command, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-int cli_catalogue(json_t **catalogue, struct err *e)
+/* What rig-keeper prints with that argument. */
+static int keeper_prints(const char *argument, json_t **out, struct err *e)
 {
 	char program[PATH_MAX];
 	json_error_t bad;
@@ -64,19 +65,29 @@ int cli_catalogue(json_t **catalogue, struct err *e)
 	}
 	if (pid == 0) {
 		dup2(fds[1], STDOUT_FILENO);
-		execlp(program, program, "--drivers", (char *)NULL);
+		execlp(program, program, argument, (char *)NULL);
 		_exit(127);
 	}
 	close(fds[1]);
 	in = fdopen(fds[0], "r");
-	*catalogue = in ? json_loadf(in, 0, &bad) : NULL;
+	*out = in ? json_loadf(in, 0, &bad) : NULL;
 	if (in)
 		fclose(in);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (!*catalogue)
-		return err_set(e, ERR_BENCH, "%s --drivers did not list the drivers", program);
+	if (!*out)
+		return err_set(e, ERR_BENCH, "%s %s printed no list", program, argument);
 	return 0;
+}
+
+int cli_catalogue(json_t **catalogue, struct err *e)
+{
+	return keeper_prints("--drivers", catalogue, e);
+}
+
+int cli_scan(json_t **found, struct err *e)
+{
+	return keeper_prints("--scan", found, e);
 }
 
 int cli_load(struct cli *cli, struct err *e)

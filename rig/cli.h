@@ -39,10 +39,11 @@ struct command {
 	const char *more; /* its options, for its own help; or NULL */
 };
 
-extern const char cli_run_options[], cli_report_options[];
+extern const char cli_check_options[], cli_run_options[], cli_report_options[];
 
 int cli_boards(struct cli *cli, int argc, char **argv);
 int cli_cancel(struct cli *cli, int argc, char **argv);
+int cli_check(struct cli *cli, int argc, char **argv);
 int cli_console(struct cli *cli, int argc, char **argv);
 int cli_drivers(struct cli *cli, int argc, char **argv);
 int cli_flash(struct cli *cli, int argc, char **argv);
@@ -66,6 +67,10 @@ int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(p
 
 /* The drivers' catalogue, as `rig-keeper --drivers` prints it; a new reference. ERR_BENCH. */
 int cli_catalogue(json_t **catalogue, struct err *e);
+
+/* What the drivers find on this host, as `rig-keeper --scan` prints it (driver.h: driver_scan());
+ * a new reference. ERR_BENCH. */
+int cli_scan(json_t **found, struct err *e);
 
 /* Finds and reads the bench's configuration. ERR_CONFIG, ERR_BENCH. */
 int cli_load(struct cli *cli, struct err *e);

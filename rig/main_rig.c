@@ -18,6 +18,8 @@ static const struct command commands[] = {
 	{"boards", "[--json]", "every board: free, leased by whom, quarantined why", cli_boards,
 		NULL},
 	{"cancel", "RUN", "stop a run; its boards are made safe", cli_cancel, NULL},
+	{"check", "[BOARD] | --scan [options]", "try a board's devices; find what is here",
+		cli_check, cli_check_options},
 	{"console", "BOARD", "look into a board's console; Ctrl-] leaves", cli_console, NULL},
 	{"drivers", "[--json]", "what can be driven, and every driver's options", cli_drivers,
 		NULL},
