@@ -296,6 +296,7 @@ json_t *check_board(struct cli *cli, json_t *board, const struct check_options *
 	struct err e;
 
 	if (lease(&c, &opened, &e) == 0) {
+		c.caps = json_object_get(opened, "caps");
 		say_how_it_was(&c, opened);
 		try_devices(&c, opened);
 		check_power(&c);

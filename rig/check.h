@@ -33,6 +33,7 @@ struct check {
 	struct rpc *keeper;
 	bool leased_by_hand; /* the keeper was there before us */
 	bool quarantined;
+	const json_t *caps; /* what the board can do, each with its driver */
 	json_t *checks;
 	/* what the keeper tells while the power is switched */
 	size_t console_bytes;

@@ -23,8 +23,9 @@
 #define AMPS_MIN 0.001
 
 struct reading {
-	bool there; /* the meter answered */
-	double volts, amps;
+	bool there;         /* the meter answered */
+	double volts, amps; /* 0: it does not tell */
+	char text[64];
 };
 
 /* What was looked at, for the message that nothing was seen. */
@@ -92,19 +93,41 @@ static void look_at(struct looked *looked, bool changed, const char *fmt, ...)
 	looked->changed |= changed;
 }
 
+/* What the meter's line is: a supply that measures has none of its own. */
+static const char *meter_of(const struct check *c)
+{
+	return json_object_get(json_object_get(c->board, "devices"), "meter") ? "meter" : "power";
+}
+
+/* "3.30 V 12 mA", what the meter tells of it. */
+static void reading_text(const json_t *reading, char *text, size_t size)
+{
+	const json_t *volts = json_object_get(reading, "volts");
+	const json_t *amps = json_object_get(reading, "amps");
+	int used = 0;
+
+	text[0] = '\0';
+	if (json_is_number(volts))
+		used = snprintf(text, size, "%.2f V", json_number_value(volts));
+	if (json_is_number(amps))
+		snprintf(text + used, size - (size_t)used, "%s%.0f mA", used ? " " : "",
+			json_number_value(amps) * 1000);
+}
+
 static struct reading measure(struct check *c)
 {
-	struct reading r = {0};
+	struct reading r = {.there = false};
 	json_t *result = NULL;
 	struct err e;
 
-	if (!check_works(c, "meter"))
+	if (!json_object_get(c->caps, "meter") || !check_works(c, meter_of(c)))
 		return r;
 	if (cli_call(c->cli, c->keeper, "meter.measure", json_object(), CALL_MS, &result, &e)) {
-		check_error(c, check_of(c, "meter"), "", &e);
+		check_error(c, check_of(c, meter_of(c)), "", &e);
 		return r;
 	}
 	r.there = true;
+	reading_text(result, r.text, sizeof(r.text));
 	r.volts = json_number_value(json_object_get(result, "volts"));
 	r.amps = json_number_value(json_object_get(result, "amps"));
 	json_decref(result);
@@ -118,9 +141,8 @@ static void compare(
 
 	if (!off->there || !on->there)
 		return;
-	check_say(check_of(c, "meter"), CHECK_OK, "off %.2f V %.0f mA, on %.2f V %.0f mA",
-		off->volts, off->amps * 1000, on->volts, on->amps * 1000);
-	look_at(looked, changed, "meter: %.2f V off, %.2f V on", off->volts, on->volts);
+	check_say(check_of(c, meter_of(c)), CHECK_OK, "off %s, on %s", off->text, on->text);
+	look_at(looked, changed, "meter: %s off, %s on", off->text, on->text);
 }
 
 /* Reads a word of flash, and lets go of the debug port again. */
@@ -255,7 +277,7 @@ static void say_off(struct check *c, const json_t *result)
 		check_mend(check, "with verify = \"auto\" its cuts can be told from false ones");
 	} else {
 		check_say(check, CHECK_WARN, "power off is unverified: no read-back%s%s",
-			check_works(c, "meter") ? "" : ", no meter",
+			json_object_get(c->caps, "meter") ? "" : ", no meter",
 			check_works(c, "console") ? "" : ", no console");
 		check_mend(check,
 			"a console, a meter or a relay that reads back would tell false cuts from "

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "config_conflicts.h"
 #include "config_files.h"
 #include "config_schema.h"
 #include "err.h"
@@ -572,77 +573,6 @@ static json_t *merge(const struct load *l, const struct lua_data_block *b, json_
 	return board;
 }
 
-/*
- * Which device an entry names: the driver, and of its options those that say which of several.
- * NULL when none of them does, as with a device that follows from the board's name.
- */
-static json_t *identity(json_t *device)
-{
-	static const struct {
-		const char *name;
-		bool suffices; /* alone it says nothing: channel 1 of what? */
-	} options[] = {{"serial", true}, {"usb_serial", true}, {"usb_path", true}, {"path", true},
-		{"port", true}, {"dir", true}, {"socket", true}, {"chip", true}, {"line", false},
-		{"channel", false}, {"interface", false}};
-	json_t *id = json_pack("{sO}", "driver", json_object_get(device, "driver"));
-	bool suffices = false;
-
-	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
-		json_t *value = json_object_get(device, options[i].name);
-
-		if (value) {
-			json_object_set(id, options[i].name, value);
-			suffices = suffices || options[i].suffices;
-		}
-	}
-	if (suffices)
-		return id;
-	json_decref(id);
-	return NULL;
-}
-
-static const char *shares_device(json_t *devices, json_t *id)
-{
-	const char *capability;
-	json_t *device;
-
-	json_object_foreach (devices, capability, device) {
-		json_t *other = identity(device);
-		bool same = other && json_equal(id, other);
-
-		json_decref(other);
-		if (same)
-			return capability;
-	}
-	return NULL;
-}
-
-static int check_conflicts(
-	const struct load *l, const struct schema_where *where, json_t *board, struct err *e)
-{
-	const char *capability, *name;
-	json_t *device, *other;
-
-	json_object_foreach (json_object_get(board, "devices"), capability, device) {
-		const struct lua_data_path at = {NULL, capability, 0};
-		json_t *id = identity(device);
-
-		json_object_foreach (json_object_get(l->config, "boards"), name, other) {
-			const char *theirs =
-				id ? shares_device(json_object_get(other, "devices"), id) : NULL;
-
-			if (theirs) {
-				json_decref(id);
-				return schema_error(where, &at, e,
-					"this is the device that board \"%s\" has as %s", name,
-					theirs);
-			}
-		}
-		json_decref(id);
-	}
-	return 0;
-}
-
 static bool has_meter(json_t *board, json_t *catalogue)
 {
 	json_t *devices = json_object_get(board, "devices");
@@ -696,7 +626,7 @@ static int add_board(struct load *l, const struct lua_data_block *b, struct err 
 			&where, l->dir, json_object_get(b->value, "images"), NULL, &images, e);
 	if (rc == 0) {
 		json_object_set_new(board, "images", images);
-		rc = check_conflicts(l, &where, board, e);
+		rc = config_conflicts(&where, boards, board, l->catalogue, e);
 	}
 	if (rc == 0)
 		rc = check_power_off(&where, board, l->catalogue, e);

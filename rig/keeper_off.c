@@ -194,10 +194,17 @@ static void listen_for_silence(struct keeper *k, struct proof *p)
 	uv_timer_start(&k->off.timer, discharged, k->off.discharge_ms, 0);
 }
 
-static bool looks_at_meter(const struct keeper *k)
+/* The meter, or NULL; one that did not open is none. */
+static struct slot *meter(struct keeper *k)
 {
-	return k->off.verify == OFF_METER ||
-	       (k->off.verify == OFF_AUTO && keeper_slot((struct keeper *)(uintptr_t)k, CAP_METER));
+	struct slot *slot = keeper_slot(k, CAP_METER);
+
+	return slot && slot->opened ? slot : NULL;
+}
+
+static bool looks_at_meter(struct keeper *k)
+{
+	return k->off.verify == OFF_METER || (k->off.verify == OFF_AUTO && meter(k));
 }
 
 /* Whether what a meter reads shows a DUT without power. */
@@ -258,7 +265,7 @@ static void ran_dry(uv_timer_t *timer)
 
 static void ask_meter(struct keeper *k, struct proof *p)
 {
-	if (!keeper_slot(k, CAP_METER)) {
+	if (!meter(k)) {
 		struct err none;
 
 		err_set(&none, ERR_BENCH, "there is no meter (rig.conf: power_off.verify)");

@@ -323,31 +323,166 @@ static void what_is_wrong_in_rig_conf_is_said_with_its_line(void **state)
 		{BENCH BOARD "boot = { max_resets = 1.5 } }", 2, "expected an integer, not 1.5"},
 		{BENCH BOARD "boot = { trial_boots = 0 } }", 2,
 			"boot.trial_boots: expected 1 to 1000, not 0"},
-		{BENCH BOARD "probe = { driver = 'openocd', adapter = 'jlink', serial = '1' } }\n"
-			     "board 'b' { type = 'kit',\n"
-			     " probe = { driver = 'openocd', adapter = 'jlink', serial = '1' } }",
-			4, "this is the device that board \"a\" has as probe"},
-		{BENCH BOARD "power = { driver = 'relay', chip = 'x', line = 1 } }\n"
-			     "board 'b' { type = 'kit', power = { driver = 'relay', chip = 'x', "
-			     "line = 1 } }",
-			3, "this is the device that board \"a\" has as power"},
-		{BENCH BOARD
-			"power = { driver = 'virtual', dir = 'd' } }\n"
-			"board 'b' { type = 'kit', console = { driver = 'virtual', dir = 'd' } }",
-			3, "this is the device that board \"a\" has as power"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		refuses(state, cases[i].conf, cases[i].line, cases[i].text);
 }
 
-static void devices_that_differ_in_their_channel_are_two(void **state)
+/* Drivers with the options of real ones. */
+#define STRING "{\"type\":\"string\",\"required\":false,\"default\":null,\"help\":\"\"}"
+#define INTEGER "{\"type\":\"integer\",\"required\":false,\"default\":null,\"help\":\"\"}"
+#define LIST "{\"type\":\"list\",\"required\":false,\"default\":null,\"help\":\"\"}"
+#define LINES                                                                                      \
+	"\"chip\":" STRING ",\"line\":" INTEGER ",\"line_name\":" STRING ",\"lines\":" LIST        \
+	",\"sense_chip\":" STRING ",\"sense_line\":" INTEGER
+#define PORT "\"path\":" STRING ",\"usb_serial\":" STRING ",\"interface\":" INTEGER
+#define REAL(name, caps, options)                                                                  \
+	"\"" name "\":{\"help\":\"h\",\"caps\":[" caps "],\"options\":{" options "}}"
+#define REAL_CATALOGUE                                                                             \
+	"{" REAL("gpio-relay", "\"power\"", LINES) "," REAL(                                       \
+		"gpio-line", "\"reset\",\"strap\"", LINES) "," REAL("usb-hid-relay", "\"power\"",  \
+		"\"serial\":" STRING ",\"usb_path\":" STRING                                       \
+		",\"channel\":" INTEGER) "," REAL("usb-hub-port", "\"power\"",                     \
+		"\"hub\":" STRING ",\"port\":" INTEGER) "," REAL("serial-relay", "\"power\"",      \
+		PORT ",\"channel\":" INTEGER) "," REAL("scpi-psu", "\"power\",\"meter\"",          \
+		PORT                                                                               \
+		",\"host\":" STRING ",\"port\":" INTEGER                                           \
+		",\"channel\":" INTEGER) "," REAL("serial", "\"console\"", PORT) "," REAL("tcp",   \
+		"\"console\"", "\"host\":" STRING ",\"port\":" INTEGER) "," REAL("openocd",        \
+		"\"probe\"", "\"adapter\":" STRING ",\"serial\":" STRING) "," REAL("smp",          \
+		"\"transport\"", "\"tries\":" INTEGER) "}"
+
+/* Boards "a" in line 2 and "b" in line 3; b NULL: a alone. */
+static void load_pair(
+	struct scratch *s, const char *a, const char *b, json_t **config, struct err *e)
 {
-	json_decref(must_load(state, BENCH BOARD
-		"power = { driver = 'relay', chip = 'x', line = 1 } }\n"
-		"board 'b' { type = 'kit', power = { driver = 'relay', chip = 'x', line "
-		"= 2 }, console = { driver = 'virtual' } }\n"
-		"board 'c' { type = 'kit', console = { driver = 'virtual' } }\n"));
+	json_t *real = json_loads(REAL_CATALOGUE, 0, NULL);
+	char conf[2048];
+
+	assert_non_null(real);
+	snprintf(conf, sizeof(conf), BENCH "board 'a' { type = 'kit', %s }\n%s%s%s", a,
+		b ? "board 'b' { type = 'kit', " : "", b ? b : "", b ? " }\n" : "");
+	scratch_write(s, "rig.conf", conf);
+	*config = NULL;
+	config_load(scratch_path(s, "rig.conf"), real, config, e);
+	json_decref(real);
+}
+
+static void two_devices_that_are_one_are_refused(void **state)
+{
+	static const struct {
+		const char *a, *b, *text;
+	} cases[] = {
+		{"power = { driver = 'gpio-relay', chip = 'gpiochip0', line = 4 }",
+			"power = { driver = 'gpio-relay', chip = '/dev/gpiochip0', line = 4 }",
+			":3: board \"b\": power.line: line 4 of gpiochip0: board \"a\" has that as "
+			"power already (line 2)"},
+		{"power = { driver = 'gpio-relay', chip = 'c', lines = { 3, 'RELAY', 5 } }",
+			"reset = { driver = 'gpio-line', chip = 'c', line = 5 }",
+			":3: board \"b\": reset.line: line 5 of c: board \"a\" has that as power"},
+		{"reset = { driver = 'gpio-line', chip = 'c', line = 5 }",
+			"power = { driver = 'gpio-relay', chip = 'c', lines = { 3, 5 } }",
+			":3: board \"b\": power.lines[2]: line 5 of c: board \"a\" has that as reset"},
+		{"power = { driver = 'gpio-relay', line_name = 'RELAY' }",
+			"strap = { driver = 'gpio-line', line_name = 'RELAY' }",
+			"strap.line_name: line RELAY: board \"a\" has that as power"},
+		{"power = { driver = 'gpio-relay', chip = 'c', line = 1, sense_chip = 'c', "
+		 "sense_line = 2 }",
+			"power = { driver = 'gpio-relay', chip = 'c', line = 2 }",
+			"power.line: line 2 of c: board \"a\" has that"},
+		{"reset = { driver = 'gpio-line', chip = 'c', line = 5 },\n"
+		 "strap = { driver = 'gpio-line', chip = 'c', line = 5 }",
+			NULL,
+			":3: board \"a\": strap.line: line 5 of c: this board has that as reset "
+			"already (line 2)"},
+		{"power = { driver = 'gpio-relay', chip = 'c', lines = { 3, 4, 3 } }", NULL,
+			"power.lines[3]: line 3 of c: this board has that as power"},
+		{"power = { driver = 'usb-hid-relay', serial = 'X', channel = 1 }",
+			"power = { driver = 'usb-hid-relay', serial = 'X', channel = 1 }",
+			":3: board \"b\": power: serial X, channel 1: board \"a\" has that as power "
+			"already (line 2)"},
+		{"power = { driver = 'usb-hid-relay', channel = 1 }",
+			"power = { driver = 'usb-hid-relay', channel = 1 }",
+			"channel 1: board \"a\""},
+		{"power = { driver = 'usb-hub-port', hub = '1-1', port = 2 }",
+			"power = { driver = 'usb-hub-port', hub = '1-1', port = 2 }",
+			"hub 1-1, port 2: board \"a\" has that as power"},
+		{"console = { driver = 'serial', usb_serial = 'F', interface = 0 }",
+			"console = { driver = 'serial', usb_serial = 'F', interface = 0 }",
+			"usb_serial F, interface 0: board \"a\" has that as console"},
+		{"console = { driver = 'serial', path = '/dev/ttyS1' }",
+			"power = { driver = 'serial-relay', path = '/dev/ttyS1', channel = 1 }",
+			"path /dev/ttyS1, channel 1: board \"a\" has that as console"},
+		{"console = { driver = 'serial', usb_serial = 'F' },\n"
+		 "power = { driver = 'serial-relay', usb_serial = 'F', channel = 1 }",
+			NULL,
+			"console: usb_serial F: this board has that as power already (line 3)"},
+		{"console = { driver = 'tcp', host = 'h', port = 5 }",
+			"power = { driver = 'scpi-psu', host = 'h', port = 5 }",
+			"host h, port 5: board \"a\" has that as console"},
+		{"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
+			"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
+			"serial 1: board \"a\" has that as probe"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *config;
+		struct err e = {.code = ERR_NONE};
+
+		load_pair(*state, cases[i].a, cases[i].b, &config, &e);
+		assert_null(config);
+		assert_int_equal(e.code, ERR_CONFIG);
+		if (!strstr(e.msg, cases[i].text))
+			fail_msg("expected \"%s\", got \"%s\"", cases[i].text, e.msg);
+	}
+}
+
+static void what_only_looks_alike_is_accepted(void **state)
+{
+	static const char *const pairs[][2] = {
+		{"power = { driver = 'gpio-relay', chip = 'c', line = 1 }",
+			"power = { driver = 'gpio-relay', chip = 'd', line = 1 }"},
+		{"power = { driver = 'gpio-relay', chip = 'c', lines = { 1, 2 } }",
+			"power = { driver = 'gpio-relay', chip = 'c', lines = { 3, 4 } }"},
+		{"power = { driver = 'usb-hid-relay', serial = 'X', channel = 1 }",
+			"power = { driver = 'usb-hid-relay', serial = 'X', channel = 2 }"},
+		{"power = { driver = 'usb-hub-port', hub = '1-1', port = 2 }",
+			"power = { driver = 'usb-hub-port', hub = '1-1', port = 3 }"},
+		{"power = { driver = 'serial-relay', path = '/dev/ttyS1', channel = 1 }",
+			"power = { driver = 'serial-relay', path = '/dev/ttyS1', channel = 2 }"},
+		{"console = { driver = 'serial', usb_serial = 'F', interface = 0 }",
+			"console = { driver = 'serial', usb_serial = 'F', interface = 1 }"},
+		{"power = { driver = 'scpi-psu', host = 'h', port = 5, channel = 1 },\n"
+		 "meter = { driver = 'scpi-psu', host = 'h', port = 5, channel = 1 }",
+			"power = { driver = 'scpi-psu', host = 'h', port = 5, channel = 2 }"},
+		/* a probe and a relay card may have the same number */
+		{"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
+			"power = { driver = 'usb-hid-relay', serial = '1', channel = 1 }"},
+	};
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
+		json_t *config;
+		struct err e = {.code = ERR_NONE};
+
+		load_pair(*state, pairs[i][0], pairs[i][1], &config, &e);
+		if (!config)
+			fail_msg("%s", e.msg);
+		json_decref(config);
+	}
+}
+
+static void devices_that_follow_from_the_boards_name_are_two(void **state)
+{
+	json_decref(must_load(state,
+		BENCH BOARD "power = { driver = 'virtual' } }\n"
+			    "board 'b' { type = 'kit', power = { driver = 'virtual' }, "
+			    "console = { driver = 'virtual' } }\n"));
+	refuses(state,
+		BENCH BOARD
+		"power = { driver = 'virtual', dir = 'd' } }\n"
+		"board 'b' { type = 'kit', console = { driver = 'virtual', dir = 'd' } }",
+		3, "dir d: board \"a\" has that as power already (line 2)");
 }
 
 static void what_is_wrong_in_a_board_type_is_said_with_its_line(void **state)
@@ -774,7 +909,9 @@ int main(void)
 		T(a_virtual_board_wears_out_only_where_rig_conf_says_so),
 		T(two_boards_of_a_type_do_not_share_what_one_of_them_changes),
 		T(what_is_wrong_in_rig_conf_is_said_with_its_line),
-		T(devices_that_differ_in_their_channel_are_two),
+		T(two_devices_that_are_one_are_refused),
+		T(what_only_looks_alike_is_accepted),
+		T(devices_that_follow_from_the_boards_name_are_two),
 		T(what_is_wrong_in_a_board_type_is_said_with_its_line),
 		T(an_update_may_write_all_regions_but_the_bootloader_unless_it_is_said),
 		T(what_an_update_may_write_must_be_regions),
