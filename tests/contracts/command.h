@@ -120,6 +120,6 @@ static const struct contract contract_command = {"command",
 	"{\"on\": \"rig-test-switch on\", \"off\": \"rig-test-switch off\","
 	" \"get\": \"rig-test-switch get\", \"get_measures\": true, \"timeout_ms\": 20000}",
 	command_setup, command_teardown, command_break_open, command_mend, command_start,
-	command_start_stuck, command_unstick, command_unplug, false};
+	command_start_stuck, command_unstick, command_unplug, false, NULL};
 
 #endif
