@@ -9,6 +9,7 @@
 /* clang-format off */
 #define DRIVERS(X) \
 	X(command) \
+	X(command_probe) \
 	X(gpio_edge) \
 	X(gpio_line) \
 	X(gpio_relay) \

@@ -2,6 +2,7 @@
  * The table of drivers, and the contract that each of them keeps.
  */
 #include "contracts/command.h"
+#include "contracts/command_probe.h"
 #include "contracts/gpio_edge.h"
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
@@ -18,6 +19,7 @@
 /* clang-format off */
 static const struct contract *const contracts[] = {
 	&contract_command,
+	&contract_command_probe,
 	&contract_gpio_edge,
 	&contract_gpio_line,
 	&contract_gpio_relay,
