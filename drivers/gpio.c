@@ -39,6 +39,7 @@ struct gpio_hold {
 	size_t n;
 	bool held;
 	char lost[512]; /* why the lines are not held any more; "": they are, or never were */
+	bool refused;   /* the lines were found when they were looked for last, and not given */
 	int watch_fd;   /* inotify of the folder of devices; -1: none */
 	struct gpio_poll *watch;
 	unsigned handles; /* that are not closed yet */
@@ -287,6 +288,7 @@ static int take_line(struct gpio_hold *h, size_t i, struct err *e)
 	snprintf(consumer, sizeof(consumer), "rig %.18s %s", h->env.board,
 		h->env.capability ? h->env.capability : "");
 	ret = gpio_lib_request(l->chip, l->place.number, &l->spec, consumer, &l->request);
+	h->refused = ret != 0;
 	if (ret)
 		return refused(l, -ret, e);
 	fd = gpio_lib_fd(l->request);
@@ -297,6 +299,7 @@ static int take_lines(struct gpio_hold *h, struct err *e)
 {
 	int ret = 0;
 
+	h->refused = false;
 	for (size_t i = 0; !ret && i < h->n; i++)
 		ret = take_line(h, i, e);
 	if (ret) {
@@ -329,7 +332,7 @@ static void devices_changed(uv_poll_t *poll, int status, int events)
 	for (size_t i = 0; h->held && i < h->n; i++)
 		if (!is_there(&h->lines[i]) || gpio_lib_get(h->lines[i].request) == -ENODEV)
 			lose(h, &h->lines[i], "its chip went away");
-	if (!h->held && h->lost[0] && take_lines(h, &e) != 0)
+	if (!h->held && h->lost[0] && take_lines(h, &e) != 0 && h->refused)
 		snprintf(
 			h->lost, sizeof(h->lost), "the GPIO chip went away, and now %.440s", e.msg);
 }

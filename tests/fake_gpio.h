@@ -221,20 +221,32 @@ static inline int fake_get(const struct fake_handle *h)
 
 /* --- plugging --------------------------------------------------------------------------------- */
 
+/* A chip's file, in path. */
+static inline const char *fake_path(const struct fake_chip *c, char path[128])
+{
+	snprintf(path, 128, "%.64s/%.31s", fake_dir(), c->name);
+	return path;
+}
+
 static inline void fake_plug(unsigned chip)
 {
 	struct fake_chip *c = &fake_kernel->chip[chip];
+	char path[128];
+	int fd;
 
 	if (c->there)
 		return;
 	c->there = true;
 	c->born++;
-	scratch_write(fake_kernel->scratch, c->name, "");
+	fd = open(fake_path(c, path), O_CREAT | O_EXCL | O_CLOEXEC | O_RDWR, 0644);
+	assert_return_code(fd, errno);
+	close(fd);
 }
 
 static inline void fake_unplug(unsigned chip)
 {
 	struct fake_chip *c = &fake_kernel->chip[chip];
+	char path[128];
 
 	c->there = false;
 	for (int i = 0; i < FAKE_LINES; i++) {
@@ -246,7 +258,7 @@ static inline void fake_unplug(unsigned chip)
 		l->used = l->output = l->open = false;
 		l->consumer[0] = '\0';
 	}
-	unlink(scratch_path(fake_kernel->scratch, c->name));
+	unlink(fake_path(c, path));
 }
 
 /* Two chips: gpiochip0 [rig-relays], gpiochip1 [rig-board], of eight lines each. */
