@@ -172,6 +172,8 @@ void serial_link_close(struct serial_link *link)
 		poll(NULL, 0, STEP_MS);
 	if (left > 0)
 		tcflush(link->fd, TCOFLUSH);
+	if (!link->shared)
+		ioctl(link->fd, TIOCNXCL); /* somebody may have it open still */
 	serial_backend->close(link->handle);
 	close(link->lock_fd);
 }

@@ -444,6 +444,7 @@ static void lose(struct serial_port *port, const char *why)
 		return; /* closed by who heard of it */
 	snprintf(reason, sizeof(reason), "%s %s", port->name, why);
 	port->line = NULL;
+	port->locked = false;
 	port->state = PORT_GONE;
 	port->lost_ns = uv_hrtime();
 	close_line(line);

@@ -246,7 +246,7 @@ void serial_port_lock(struct serial_port *port, unsigned within_ms, struct op *o
 
 void serial_port_unlock(struct serial_port *port)
 {
-	if (!port->locked)
+	if (!port->locked || !port->line)
 		return;
 	port->locked = false;
 	serial_link_unlock(&port->line->link);

@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define ANSWER_MS 500
-#define LOCK_MS 3000 /* as long as every other channel of a large board is switched once */
+#define LOCK_MS 2000 /* as long as every other channel of a large board is switched once */
 #define OPEN_MS 4000
 #define TRIES 2 /* a byte may get lost; a command comes to the same when sent again */
 #define SETTLE_MAX_MS 60000
@@ -184,19 +184,24 @@ static const struct protocol protocols[] = {
 
 static void start_job(struct relay *r);
 
-/* Nothing waits any more on behalf of the job that is first. */
-static void stop_waiting(struct relay *r)
+/* Nothing is waited for any more. */
+static void drop_inner(struct relay *r)
 {
 	struct op *inner = r->inner;
 	struct err e;
 
 	r->inner = NULL;
+	if (!inner)
+		return;
+	err_set(&e, ERR_CANCELLED, "given up");
+	op_cancel(inner, &e);
+}
+
+static void stop_waiting(struct relay *r)
+{
 	r->exchanging = false;
 	uv_timer_stop(&r->timer);
-	if (inner) {
-		err_set(&e, ERR_CANCELLED, "given up");
-		op_cancel(inner, &e);
-	}
+	drop_inner(r);
 	serial_port_unlock(r->port);
 }
 
@@ -232,7 +237,7 @@ static void job_failed(struct relay *r, const struct err *why)
 	struct op *op = take_job(r);
 
 	if (safe)
-		err_prefix(&e, "set off");
+		err_prefix(&e, "it could not be switched off");
 	if (op)
 		op_fail(op, &e);
 	start_job(r);
@@ -337,8 +342,7 @@ static void no_answer(uv_timer_t *timer)
 {
 	struct relay *r = timer->data;
 
-	r->exchanging = false;
-	serial_port_unlock(r->port);
+	stop_waiting(r);
 	if (++r->tries < TRIES)
 		exchange_try(r);
 	else
@@ -408,14 +412,7 @@ static void came_in(void *arg, const char *data, size_t len)
 	state = r->for_state ? r->protocol->state(r->in, r->channel) : strchr(r->in, '>') ? 0 : -1;
 	if (state < 0 || (!r->for_state && !r->protocol->prompts))
 		return;
-	if (r->inner) { /* the write is not over yet, or so it seems: it is */
-		struct op *inner = r->inner;
-		struct err e;
-
-		r->inner = NULL;
-		err_set(&e, ERR_CANCELLED, "answered");
-		op_cancel(inner, &e);
-	}
+	drop_inner(r);
 	exchange_over(r, state);
 }
 

@@ -7,6 +7,8 @@
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
 #include "contracts/openocd.h"
+#include "contracts/serial.h"
+#include "contracts/serial_relay.h"
 #include "contracts/smp.h"
 #include "contracts/usb_hid_relay.h"
 #include "contracts/usb_hub_port.h"
@@ -24,6 +26,8 @@ static const struct contract *const contracts[] = {
 	&contract_gpio_line,
 	&contract_gpio_relay,
 	&contract_openocd,
+	&contract_serial,
+	&contract_serial_relay,
 	&contract_smp,
 	&contract_usb_hid_relay,
 	&contract_usb_hub_port,
