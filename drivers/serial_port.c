@@ -261,12 +261,12 @@ static void polled(uv_poll_t *poll, int status, int events)
 	struct line *line = (struct line *)poll;
 	struct serial_port *port = line->port;
 
-	if (!line->closing && (events & UV_WRITABLE))
-		push(port);
 	/* what came before it went away is there to be read */
 	if (!line->closing && (status < 0 || (events & (UV_READABLE | UV_DISCONNECT))))
 		serial_port_take_in(
 			port, status < 0 || (events & UV_DISCONNECT) ? DRAIN_MAX : IN_SIZE);
+	if (!line->closing && (events & UV_WRITABLE))
+		push(port);
 	if (!line->closing && (status < 0 || (events & UV_DISCONNECT)))
 		lose(port, "went away: was it unplugged, or did its hub lose power?");
 }
