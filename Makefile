@@ -218,10 +218,12 @@ check-campaign: deps-check ## the same for CI: one seed, one replay, 300 trials 
 
 LIBDIR := $(DESTDIR)$(PREFIX)/lib/rig
 SHAREDIR := $(DESTDIR)$(PREFIX)/share/rig
+RULESDIR := $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 install: all ## install below PREFIX (DESTDIR is put before it)
-	install -d $(LIBDIR) $(DESTDIR)$(PREFIX)/bin $(SHAREDIR)/rig $(SHAREDIR)/boards $(SHAREDIR)/scenarios
+	install -d $(LIBDIR) $(RULESDIR) $(DESTDIR)$(PREFIX)/bin $(SHAREDIR)/rig $(SHAREDIR)/boards $(SHAREDIR)/scenarios
 	install -m 755 $(PROGRAMS) $(LIBDIR)
 	ln -sf ../lib/rig/rig $(DESTDIR)$(PREFIX)/bin/rig
+	install -m 644 drivers/60-rig.rules $(RULESDIR)
 	install -m 644 $(wildcard rig/*.lua) $(SHAREDIR)/rig
 	install -m 644 $(wildcard boards/*) $(SHAREDIR)/boards
 	install -m 644 $(wildcard scenarios/*.lua) $(SHAREDIR)/scenarios

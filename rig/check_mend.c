@@ -17,16 +17,15 @@ static bool says_any(const char *text, const char *const *words)
 	return false;
 }
 
-/* The first path of a device in a message. */
+/* The first path in a message. */
 static bool path_in(const char *text, char *path, size_t size)
 {
-	const char *at = strstr(text, "/dev/");
+	const char *at = text[0] == '/' ? text : strstr(text, " /");
 	size_t len;
 
 	if (!at)
-		at = strstr(text, "/sys/");
-	if (!at)
 		return false;
+	at += *at == ' ';
 	len = strcspn(at, " :,;()'\"\n");
 	if (len >= size)
 		return false;

@@ -55,7 +55,7 @@ is $bench->rig('unlock', 'demo-1')->{out}, "board demo-1 is safe and free\n", 'u
 my @left = map { (shell("{ sleep 0.1; printf '\\035'; } | rig console demo-1 >/dev/null"))[0] } 1 .. 8;
 is_deeply \@left, [(0) x 8], 'a console of a free board stays until it is left, every time';
 
-for my $command (qw(boards cancel console drivers flash lock plan power report reset run runs safe-state show unlock)) {
+for my $command (qw(boards cancel check console drivers flash lock plan power report reset run runs safe-state show unlock)) {
 	$r = $bench->rig($command, '--help');
 	ok $r->{exit} == 0 && $r->{out} =~ /^usage: rig $command\b/, "rig $command --help says how it is used";
 }
@@ -92,6 +92,8 @@ my ($variant) = Bench::build() =~ m{([^/]+)$};
 	is system('make', '-s', '-C', $root, "VARIANT=$variant", '-o', 'all', 'install', 'PREFIX=/usr',
 		'DESTDIR=' . $bench->path('inst')), 0, 'make install';
 }
+like Bench::slurp($bench->path('inst/usr/lib/udev/rules.d/60-rig.rules')) // '', qr/^SUBSYSTEM=="gpio",.*GROUP="gpio"$/m,
+	'and the rules that give its devices to groups are installed with it';
 delete local $bench->{env}{RIG_DATADIR};
 local $bench->{env}{PATH} = $bench->path('inst/usr/bin') . ':/usr/bin:/bin';
 ($exit, $err) = shell('rig run upgrade-matrix --only 1.0.0:1.1.0 --quiet >/dev/null');

@@ -1,0 +1,249 @@
+#!/usr/bin/perl
+# rig check: each device of a board is tried, what is wrong is said with its mend, and a board is left as it was.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Bench;
+use JSON::PP;
+use POSIX ();
+use Test::More;
+
+my $root = Bench::root();
+my $build = Bench::build();
+my $virtual = 'driver = "virtual"';
+my %device = (
+	power => '{ driver = "virtual", linger_ms = 2000 }',
+	console => "{ $virtual }",
+	probe => '{ driver = "openocd", adapter = "virtual" }',
+);
+
+# A board of rig.conf whose devices are as given beside the usual ones; undef: it has none.
+sub board {
+	my ($name, %o) = @_;
+	my %d = (%device, %{ $o{devices} || {} });
+	return "board \"$name\" { type = \"" . ($o{type} // 'nrf52840dk') . "\", boot = { ready_within = " . ($o{ready_within} // 10) . " },\n"
+		. ($o{more} // '') . join('', map { "  $_ = $d{$_},\n" } grep { defined $d{$_} } sort keys %d) . "}\n";
+}
+
+my $bench = Bench->new(boards => ['demo-1'], conf => join '',
+	board('blank', ready_within => 0.2),
+	board('no-power', devices => { power => "{ $virtual, program = \"/nonexistent/vboard\" }" }, ready_within => 0.2),
+	board('no-console', type => 'plain', devices => { console => undef, probe => undef }, more => "  power_off = { verify = \"none\" },\n"),
+	board('wrong-probe', devices => { probe => '{ driver = "openocd", adapter = "jlink" }' }),
+	board('fed', ready_within => 0.2));
+
+# the same without a transport, which needs a console
+mkdir $bench->path('boards') or die;
+$bench->write('boards/plain.lua', Bench::slurp("$root/boards/nrf52840dk.lua") =~ s/^\ttransport = .*?,\n//mr);
+
+sub state_of {
+	my ($name) = @_;
+	my ($row) = grep { $_->{name} eq $name } @{ decode_json($bench->rig('boards', '--json')->{out}) };
+	return $row->{state};
+}
+sub cycles {
+	my ($name) = @_;
+	my ($row) = grep { $_->{name} eq $name } @{ decode_json($bench->rig('boards', '--json')->{out}) };
+	return $row->{wear}{relay_cycles};
+}
+
+is $bench->rig('flash', 'demo-1', '1.0.0')->{exit}, 0, 'a board holds a release';
+
+# all is well
+my $before = cycles('demo-1');
+my $r = $bench->rig('check', 'demo-1');
+is $r->{exit}, 0, 'a board with which all is well' or diag $r->{err};
+is $r->{out}, <<'TEXT', 'is a line for each device';
+demo-1 (nrf52840dk)
+ok    power     virtual       it is off; switched on and off; off is read back
+ok    console   virtual       opened; says "boot: demo bootloader 1"
+ok    probe     openocd       opened; the target answers
+ok    trigger   virtual       opened
+ok    transport smp           opened
+ok    snapshot  virtual       opened
+TEXT
+is cycles('demo-1'), $before + 1, 'it was switched on once';
+is state_of('demo-1'), 'free', 'and left free';
+ok Bench::wait_for(10, sub { !$bench->processes('rig-keeper') }), 'by a keeper that is gone';
+
+$r = $bench->rig('check', 'demo-1', '--no-switch');
+is $r->{exit}, 0, '--no-switch';
+like $r->{out}, qr/^ok +power .*not switched \(--no-switch\)/m, 'says what is not known then';
+is cycles('demo-1'), $before + 1, 'and switches nothing';
+
+$r = $bench->rig('check', 'demo-1', '--json');
+my $json = eval { decode_json($r->{out}) } // [];
+is_deeply [map { [$_->{board}, $_->{type}, $_->{verdict}] } @$json], [['demo-1', 'nrf52840dk', 'ok']], 'for programs: the board';
+is_deeply [map { "$_->{what} $_->{driver} $_->{verdict}" } @{ $json->[0]{checks} }],
+	['power virtual ok', 'console virtual ok', 'probe openocd ok', 'trigger virtual ok', 'transport smp ok', 'snapshot virtual ok'],
+	'and its devices';
+
+# nothing attached
+$r = $bench->rig('check', 'blank');
+is $r->{exit}, 0, 'a board without firmware is a warning';
+like $r->{out}, qr/^warn +console +virtual +opened; silent for 0 s after power on$/m, 'of its console' or diag $r->{out};
+like $r->{out}, qr/^ok +power .*switched on and off/m, 'whose power was seen by the probe';
+like $r->{out}, qr/^to mend:\n +console +is it the right port, at the right baud rate/m, 'with what it may be';
+
+# one that fails hides no other
+$r = $bench->rig('check', 'no-power');
+is $r->{exit}, 3, 'a board whose power does not open';
+like $r->{out}, qr{^FAIL +power +virtual +cannot start /nonexistent/vboard: }m, 'says so';
+like $r->{out}, qr/^(ok|warn) +console .*^ok +probe .*^ok +transport /ms, 'and tries the rest' or diag $r->{out};
+is state_of('no-power'), 'free', 'and is in no quarantine';
+
+{
+	local $bench->{env}{PATH} = $build;
+	$r = $bench->rig('check', 'demo-1');
+	is $r->{exit}, 3, 'without openocd';
+	like $r->{out}, qr/^FAIL +probe +openocd .*openocd.*install/m, 'the probe fails, and what to install is said' or diag $r->{out};
+	like $r->{out}, qr/^ok +power .*switched on and off/m, 'the power is switched all the same';
+}
+
+$r = $bench->rig('check', 'wrong-probe');
+is $r->{exit}, 3, 'a probe that is not there';
+like $r->{out}, qr/^FAIL +probe +openocd .*No J-Link device found/m, 'fails with what OpenOCD says' or diag $r->{out};
+
+# what is not verified
+$r = $bench->rig('check', 'no-console');
+is $r->{exit}, 0, 'a board whose power nothing sees';
+like $r->{out}, qr/^warn +power .*that it switches cannot be seen: the board has no console, meter or probe/m, 'is warned of';
+like $r->{out}, qr/power off is unverified: power_off\.verify is "none"$/m, 'and so is a power off that nothing proves';
+
+# fed through its console: the power goes, and the board does not
+is $bench->rig('flash', 'fed', '1.0.0')->{exit}, 0, 'a board';
+is $bench->rig('power', 'fed', 'on')->{exit}, 0, 'that is on';
+$r = $bench->rig('check', 'fed');
+is $r->{exit}, 0, 'under a lease by hand';
+like $r->{out}, qr/^ok +power .*it is on; not switched: the board is leased by hand$/m, 'stays so' or diag $r->{out};
+is $bench->rig('power', 'fed', 'get')->{out}, "on\n", 'and on';
+ok $bench->vboard('fed', 'fault', { phantom => JSON::PP::true }), 'then it is fed';
+$bench->rig('power', 'fed', 'off');
+$r = $bench->rig('check', 'fed');
+is $r->{exit}, 3, 'a board that is fed is found out';
+like $r->{out}, qr/^FAIL +power .*no power change seen|^FAIL +power .*it is off, and the console says something/m, 'by what is seen' or diag $r->{out};
+like $r->{out}, qr/^ +power +.*(another supply|fed through its console)/m, 'with what to look for';
+$bench->vboard('fed', 'fault', { phantom => JSON::PP::false });
+
+# in quarantine, as a keeper leaves it that could not make the board safe
+$bench->write('runs/.boards/demo-1/quarantine', encode_json({
+	board => 'demo-1', since => '2025-01-01T00:00:00Z', reason => 'the relay says on', holder => undef }));
+$before = cycles('demo-1');
+$r = $bench->rig('check', 'demo-1');
+is $r->{exit}, 3, 'a board in quarantine';
+like $r->{out}, qr/^FAIL +board +it is in quarantine: since 2025-01-01T00:00:00Z: the relay says on$/m, 'says why' or diag $r->{out};
+like $r->{out}, qr/^ok +power +virtual +it is off$/m, 'has its devices tried';
+like $r->{out}, qr/^ +board +when that is mended: rig unlock demo-1$/m, 'says what to do';
+is cycles('demo-1'), $before, 'is not switched';
+is state_of('demo-1'), 'quarantined', 'and stays there';
+is $bench->rig('unlock', 'demo-1')->{exit}, 0, 'until a person clears it';
+
+# left by a keeper that was killed
+is $bench->rig('power', 'demo-1', 'on')->{exit}, 0, 'a board is on';
+kill KILL => $bench->processes('rig-keeper');
+ok Bench::wait_for(10, sub { state_of('demo-1') eq 'dirty' }), 'and its keeper is killed' or diag state_of('demo-1');
+$r = $bench->rig('check', 'demo-1');
+is $r->{exit}, 0, 'it can be checked';
+like $r->{out}, qr/^warn +board +it was made safe first: its keeper was killed/m, 'and was made safe first' or diag $r->{out};
+
+# somebody has it
+my $wait = $bench->write('wait.lua', <<'LUA');
+return require("rig").scenario { name = "wait", over = "once", run = function(t, board)
+	t:note("up")
+	board.console:try_expect("never", 600)
+end }
+LUA
+my $run = $bench->start('run', $wait, '--board', 'demo-1');
+ok Bench::wait_for(60, sub { state_of('demo-1') eq 'leased' }), 'a run has a board';
+$r = $bench->rig('check', 'demo-1');
+is $r->{exit}, 4, 'it is busy';
+like $r->{out}, qr/^busy +board .*run \S+-wait/m, 'and who has it is said' or diag $r->{out};
+$r = $bench->rig('check');
+is $r->{exit}, 3, 'of all boards, one that fails counts for more';
+is_deeply [$r->{out} =~ /^(\S+) \((?:nrf52840dk|plain)\)$/mg], [qw(demo-1 blank no-power no-console wrong-probe fed)], 'and all are tried';
+kill INT => $run->{pid};
+is $bench->finish($run)->{exit}, 130, 'the run ends';
+
+# wrongly used
+is $bench->rig('check', 'demo-9')->{exit}, 2, 'a board that is not there';
+is $bench->rig('check', 'demo-1', 'blank')->{exit}, 2, 'two boards';
+is $bench->rig('check', '--scan', 'demo-1')->{exit}, 2, 'a scan of a board';
+like $bench->rig('check', '--help')->{out}, qr/--no-switch/, 'its help tells the options';
+
+# on a terminal lines fit
+{
+	my $out = $bench->path('terminal');
+	local %ENV = %{ $bench->{env} };
+	system 'sh', '-c', 'exec script -qec "$1" "$2" >/dev/null </dev/null', 'sh', "stty cols 72 && $build/rig check no-power --no-switch", $out;
+	my @lines = grep { !/^Script / } split /\r?\n/, Bench::slurp($out) // '';
+	is_deeply [grep { length > 72 } @lines], [], 'lines fit the terminal';
+	ok scalar(grep { /^ {16}\S/ } @lines), 'those that do not, go on below' or diag join "\n", @lines;
+}
+
+# --- what this host has: a keeper that finds what we say ---
+mkdir $bench->path('bin') or die;
+system('cp', "$build/rig", $bench->path('bin/rig')) == 0 or die 'cp';
+my $fake = $bench->write('bin/rig-keeper', <<"SH");
+#!/bin/sh
+case \$1 in
+--scan) cat "\$(dirname "\$0")/found" ;;
+*) exec $build/rig-keeper "\$@" ;;
+esac
+SH
+chmod 0755, $fake;
+
+sub scan {
+	my ($found, @args) = @_;
+	$bench->write('bin/found', JSON::PP->new->canonical->encode($found));
+	local %ENV = (%{ $bench->{env} }, RIG_CONFIG => '');
+	my $out = $bench->path('scan.out');
+	my $exit = system 'sh', '-c', 'cd / && exec "$0" check "$@" >"$OUT"', $bench->path('bin/rig'), @args if ($ENV{OUT} = $out);
+	return ($exit >> 8, Bench::slurp($out));
+}
+
+my $found = {
+	'usb-hid-relay' => { help => 'USB relay boards', caps => ['power'], found => [
+		{ what => 'USB relay board 16c0:05df, serial 6QMBS, 8 channels', at => '1-1.4',
+		  conf => 'power = { driver = "usb-hid-relay", serial = "6QMBS", channel = 1 }' },
+		{ what => 'USB relay board 16c0:05df', at => '1-1.5', mend => 'it cannot be opened: sudo usermod -aG plugdev ann' } ] },
+	openocd => { help => 'a debug probe, through OpenOCD', caps => ['probe'], found => [
+		{ what => 'J-Link, serial 683101', conf => 'probe = { driver = "openocd", adapter = "jlink", serial = "683101" }' } ] },
+	serial => { help => 'a serial port', caps => [qw(console modem)], found => [] },
+	'gpio-relay' => { help => 'power through GPIO lines', caps => ['power'], found => [], error => '/dev: Permission denied' },
+};
+my ($exit, $text) = scan($found, '--scan');
+is $exit, 0, 'a scan needs no configuration';
+is $text, <<'TEXT', 'and lists what was found, by what it is for';
+power: gpio-relay (power through GPIO lines)
+  cannot look: /dev: Permission denied
+power: usb-hid-relay (USB relay boards)
+  USB relay board 16c0:05df, serial 6QMBS, 8 channels, at 1-1.4
+      power = { driver = "usb-hid-relay", serial = "6QMBS", channel = 1 }
+  USB relay board 16c0:05df, at 1-1.5
+      to mend: it cannot be opened: sudo usermod -aG plugdev ann
+probe: openocd (a debug probe, through OpenOCD)
+  J-Link, serial 683101
+      probe = { driver = "openocd", adapter = "jlink", serial = "683101" }
+TEXT
+($exit, $text) = scan($found, '--scan', '--json');
+is_deeply decode_json($text), $found, 'for programs it is what the drivers say';
+($exit, $text) = scan({ serial => { help => 'a serial port', caps => ['console'], found => [] } }, '--scan');
+is $text, <<'TEXT', 'where nothing is found, what was looked for is said';
+Nothing was found on this host. Looked for:
+  serial         a serial port
+TEXT
+like `$build/rig-keeper --scan`, qr/^\{/, 'the keeper looks by itself';
+
+# what there is instead of what was asked for
+$bench->write('bin/found', JSON::PP->new->canonical->encode($found));
+{
+	local %ENV = %{ $bench->{env} };
+	$text = `@{[$bench->path('bin/rig')]} check wrong-probe`;
+	like $text, qr/^ +probe +there is J-Link, serial 683101: probe = \{ driver = "openocd", adapter = "jlink", serial = "683101" \}$/m,
+		'a device that is not there is answered with those that are' or diag $text;
+}
+
+is_deeply [map { state_of($_) } qw(demo-1 blank no-power no-console wrong-probe fed)], [('free') x 6], 'every board is left free';
+ok Bench::wait_for(10, sub { !$bench->processes('rig-keeper') }), 'and no keeper is left';
+done_testing;
