@@ -3,9 +3,10 @@
  *
  * OpenOCD is started by the first operation and kept; letting go of the debug port (release) leaves
  * it running but takes its hands off the DUT. Every operation that touches the DUT takes the port
- * up first, because the power may have gone and come back since the last one. When that fails on an
- * OpenOCD that had worked before, a new one gets a chance. Cancelling an operation ends OpenOCD,
- * for nothing less stops it in the middle of a command; the next operation starts another.
+ * up first, because the power may have gone and come back since the last one. When OpenOCD or the
+ * adapter fails under an operation, or falls silent, that operation is begun again, once, with a
+ * new OpenOCD. Cancelling an operation ends OpenOCD, for nothing less stops it in the middle of a
+ * command; the next operation starts another.
  *
  * Gdb is served only from the operation gdb on, until release: for that another OpenOCD is started,
  * since one has its ports from its start.
@@ -13,8 +14,11 @@
  * What the operations do to the DUT is written in openocd_verbs.c. Those that write flash reset the
  * DUT and leave it stopped before its first instruction.
  */
+#include "openocd_check.h"
 #include "openocd_jobs.h"
 #include "openocd_session.h"
+#include "openocd_until.h"
+#include "openocd_usb.h"
 
 #include "../rig/file.h"
 #include "../rig/text.h"
@@ -25,15 +29,20 @@
 #include <sys/stat.h>
 
 #define READ_MAX ((size_t)256 << 20)
+/* Slower is not expected of an adapter: 100 kHz and a slow page erase. */
+#define READ_BYTES_PER_MS 8
+#define WRITE_BYTES_PER_MS 4
 
 static const struct driver_option options[] = {
 	{"adapter", OPTION_STRING, true, NULL,
-		"virtual, or the name of an OpenOCD interface file: cmsis-dap, jlink, stlink-dap …"},
+		"virtual, or the name of an OpenOCD interface file: cmsis-dap, jlink, stlink …"},
 	{"serial", OPTION_STRING, false, NULL, "the adapter's serial number"},
+	{"answer_ms", OPTION_INTEGER, false, "3000",
+		"milliseconds without an answer after which OpenOCD is taken to hang"},
 	{"speed_khz", OPTION_INTEGER, false, NULL,
 		"clock of the debug port; without it the target file's"},
 	{"transport", OPTION_STRING, false, NULL,
-		"OpenOCD's transport; without it swd, or dapdirect_swd for virtual and stlink-dap"},
+		"swd or jtag, or another of OpenOCD's; without it swd"},
 	{"reset_config", OPTION_STRING, false, NULL,
 		"how the reset line is wired, in OpenOCD's words (\"srst_only\"); without it: not"},
 	{"config", OPTION_STRING, false, NULL, "one more OpenOCD configuration file"},
@@ -155,16 +164,16 @@ static int check_run(
 	return 0;
 }
 
-/* [[first page, pages], …]: what was erased and written. */
-static json_t *written_pages(const struct flash_plan *plan)
+/* Adds [first page, pages] of what is erased and written now to what was before. */
+static void wear_pages(struct job *job)
 {
-	json_t *pages = json_array();
 	struct flash_run run;
 
-	for (size_t from = 0; flash_plan_next(plan, plan->differs, &from, &run);)
-		json_array_append_new(
-			pages, json_pack("[I, I]", (json_int_t)run.first, (json_int_t)run.pages));
-	return pages;
+	if (!job->worn)
+		job->worn = json_array();
+	for (size_t from = 0; flash_plan_next(&job->plan, job->plan.differs, &from, &run);)
+		json_array_append_new(job->worn,
+			json_pack("[I, I]", (json_int_t)run.first, (json_int_t)run.pages));
 }
 
 static void finish_program(struct openocd *oc, struct job *job, const char *text)
@@ -193,7 +202,12 @@ static void finish_program(struct openocd *oc, struct job *job, const char *text
 				     "pages_kept",
 				     (json_int_t)(flash_plan_count(plan, plan->touched) - written),
 				     "bytes_written", (json_int_t)(written * plan->page_bytes),
-				     "pages", written_pages(plan)));
+				     "pages", job->worn ? json_incref(job->worn) : json_array()));
+}
+
+static unsigned written_bytes(const struct flash_plan *plan)
+{
+	return (unsigned)(flash_plan_count(plan, plan->differs) * plan->page_bytes);
 }
 
 /* Erases and writes the pages that differ, and reads them back, in one script. */
@@ -224,6 +238,10 @@ static void write_pages(struct openocd *oc, struct job *job)
 		job_fail(oc, &e);
 		return;
 	}
+	wear_pages(job);
+	/* what was in the page with the word is read from flash, and about to be erased there */
+	job->once = job->patch;
+	job->more_ms = written_bytes(plan) / WRITE_BYTES_PER_MS;
 	job->read_back = file;
 	add_reads(oc, job, plan->differs, file, &script);
 	/* the core took its start address from what flash held before */
@@ -263,6 +281,8 @@ static void start_program(struct openocd *oc, struct job *job, const char *text)
 
 	(void)text;
 	add_reads(oc, job, job->plan.touched, 0, &script);
+	job->more_ms = (unsigned)(flash_plan_count(&job->plan, job->plan.touched) *
+				  job->plan.page_bytes / READ_BYTES_PER_MS);
 	job_run(oc, "read flash", script, compare_pages);
 }
 
@@ -420,6 +440,7 @@ static void start_read(struct openocd *oc, struct job *job, const char *text)
 	(void)text;
 	script_add(&script,
 		file_verb(oc, job, "rig_read", 0, format("0x%x 0x%x", job->address, job->size)));
+	job->more_ms = job->size / READ_BYTES_PER_MS;
 	job_run(oc, "read memory", script, job->path ? finish_read : finish_verify);
 }
 
@@ -573,6 +594,7 @@ static void openocd_command(struct device *dev, const char *text, struct op *op)
 		return;
 	}
 	job->script = script;
+	job->once = job->endless = true; /* nobody knows what it does */
 	jobs_start(oc);
 }
 
@@ -648,6 +670,7 @@ static void openocd_gdb(struct device *dev, struct op *op)
 
 static struct device *openocd_create(const struct driver_env *env, json_t *opts, struct err *e)
 {
+	json_int_t answer_ms = json_integer_value(json_object_get(opts, "answer_ms"));
 	struct flash_plan plan;
 	struct openocd *oc;
 
@@ -655,6 +678,10 @@ static struct device *openocd_create(const struct driver_env *env, json_t *opts,
 		    json_object_get(json_object_get(env->board_conf, "openocd"), "target"))) {
 		err_set(e, ERR_CONFIG,
 			"the board type needs openocd = { target = \"target/….cfg\" }");
+		return NULL;
+	}
+	if (answer_ms < 100 || answer_ms > 60000) {
+		err_set(e, ERR_CONFIG, "answer_ms must be 100 to 60000");
 		return NULL;
 	}
 	if (flash_plan_init(&plan, env->board_conf, e))
@@ -667,6 +694,7 @@ static struct device *openocd_create(const struct driver_env *env, json_t *opts,
 	}
 	oc->env = *env;
 	oc->options = json_incref(opts);
+	oc->answer_ms = (unsigned)answer_ms;
 	if (jobs_init(oc, e)) {
 		json_decref(oc->options);
 		free(oc);
@@ -699,13 +727,6 @@ static void openocd_close(struct device *dev, void (*closed)(void *arg), void *a
 	jobs_close(openocd_of(dev), closed, arg);
 }
 
-static void openocd_run_until(struct device *dev, json_t *spec, struct op *op)
-{
-	(void)dev;
-	(void)spec;
-	op_failf(op, ERR_UNSUPPORTED, "it cannot stop the DUT at a place yet");
-}
-
 static const struct probe_ops probe = {
 	.program = openocd_program,
 	.verify = openocd_verify,
@@ -731,5 +752,7 @@ const struct driver driver_openocd = {
 	.open = openocd_open,
 	.make_safe = openocd_make_safe,
 	.close = openocd_close,
+	.check = openocd_check,
+	.scan = openocd_usb_scan,
 	.probe = &probe,
 };

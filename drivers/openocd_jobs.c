@@ -1,11 +1,10 @@
 #include "openocd_jobs.h"
 
+#include "openocd_args.h"
 #include "openocd_session.h"
+#include "openocd_usb.h"
 #include "openocd_verbs.h"
 
-#include "../rig/file.h"
-
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +12,21 @@
 
 #define GRACE_MS 500 /* for OpenOCD to end by itself */
 #define FREE_MS 3000 /* for the reset line to be freed, by a new OpenOCD if need be */
+#define OPEN_MS 3000 /* for OpenOCD to come up and open the adapter, on top of an answer's time */
+#define POWERED 0.8  /* volts; what a DUT without power is fed by its signal lines stays below */
 
-const char *openocd_option(const struct openocd *oc, const char *name)
+/* --- patience: how long OpenOCD may take to answer --- */
+
+static void stalled(uv_timer_t *timer);
+
+static void patience_begin(struct openocd *oc, unsigned more_ms)
 {
-	return json_string_value(json_object_get(oc->options, name));
+	uv_timer_start(&oc->stall, stalled, oc->answer_ms + more_ms, 0);
 }
 
-static bool is_virtual(const struct openocd *oc)
+static void patience_end(struct openocd *oc)
 {
-	return strcmp(openocd_option(oc, "adapter"), "virtual") == 0;
-}
-
-const char *openocd_wiring(const struct openocd *oc)
-{
-	const char *wiring = openocd_option(oc, "reset_config");
-
-	return !wiring && is_virtual(oc) ? "srst_only srst_nogate" : wiring;
+	uv_timer_stop(&oc->stall);
 }
 
 /* --- jobs --- */
@@ -42,6 +40,8 @@ static void job_free(const struct openocd *oc, struct job *job)
 		unlink(path);
 	}
 	flash_plan_finish(&job->plan);
+	json_decref(job->worn);
+	openocd_until_free(job->until);
 	free(job->script);
 	free(job->path);
 	free(job->data);
@@ -58,6 +58,7 @@ static struct op *job_take(struct openocd *oc)
 	if (!oc->jobs)
 		oc->jobs_end = &oc->jobs;
 	oc->working = false;
+	patience_end(oc);
 	job_free(oc, job);
 	return op;
 }
@@ -89,6 +90,32 @@ static void fail_jobs(struct openocd *oc, const struct err *e)
 
 static void session_drop(struct openocd *oc, unsigned grace_ms);
 
+/* What the DUT was stopped by is being cleared, and nobody waits for that. */
+static void cleared(void *arg, const struct err *e, json_t *result)
+{
+	(void)arg;
+	(void)e;
+	(void)result;
+}
+
+static void forget(struct op *op, void *arg);
+
+/* A job whose OpenOCD comes back soon by itself is not ended but asked to stop, as an operation of
+ * its own. False: that could not be started. */
+static bool give_up_gently(struct openocd *oc, struct job *job)
+{
+	struct op *op = job->until && oc->working && !job->given_up
+				? op_start(oc->env.loop, "let the DUT run on", FREE_MS, cleared, oc)
+				: NULL;
+
+	if (!op)
+		return false;
+	job->op = op;
+	job->given_up = true;
+	op_on_cancel(op, forget, oc);
+	return true;
+}
+
 /* The operation was given up: forget it. */
 static void forget(struct op *op, void *arg)
 {
@@ -99,12 +126,15 @@ static void forget(struct op *op, void *arg)
 	while ((*at)->op != op)
 		at = &(*at)->next;
 	job = *at;
+	if (active && give_up_gently(oc, job))
+		return;
 	*at = job->next;
 	if (!*at)
 		oc->jobs_end = at;
 	job_free(oc, job);
 	if (!active)
 		return;
+	patience_end(oc);
 	if (oc->working || oc->state == STARTING) {
 		oc->working = false;
 		session_drop(oc, 0);
@@ -144,23 +174,105 @@ static void session_drop(struct openocd *oc, unsigned grace_ms)
 {
 	struct openocd_session *session = oc->session;
 
+	patience_end(oc);
 	oc->session = NULL;
 	oc->state = STOPPING;
 	oc->proven = false;
 	openocd_session_stop(session, grace_ms, "rig_release", session_stopped, oc);
 }
 
+/* "jlink 683101": the adapter, as in rig.conf. */
+static void adapter_name(const struct openocd *oc, char *buf, size_t size)
+{
+	const char *serial = openocd_option(oc, "serial");
+
+	snprintf(buf, size, "%.60s%s%.60s", openocd_option(oc, "adapter"), serial ? " " : "",
+		serial ? serial : "");
+}
+
+static void note(struct openocd *oc, const struct err *why)
+{
+	char name[128], text[1200];
+
+	adapter_name(oc, name, sizeof(name));
+	snprintf(text, sizeof(text), "adapter %s: %s; OpenOCD is started again", name, why->msg);
+	oc->env.event(oc->env.arg, "note", json_pack("{s:s}", "text", text));
+}
+
+/* Says which adapter it is, and what can be done about it. */
+static void explain(const struct openocd *oc, struct err *e)
+{
+	const struct err was = *e;
+	char name[128], mend[500];
+
+	adapter_name(oc, name, sizeof(name));
+	openocd_usb_mend(openocd_probe_kind(openocd_option(oc, "adapter")),
+		openocd_option(oc, "serial"), mend, sizeof(mend));
+	err_set(e, was.code, "adapter %s: %.360s%s%s", name, was.msg, mend[0] ? ": " : "", mend);
+}
+
+/* OpenOCD, or its adapter, did not come up for the first job. */
+static void start_failed(struct openocd *oc, const struct err *e)
+{
+	struct err full = *e;
+
+	/* one for gdb ends when the DUT does not answer, which is no fault of the adapter's */
+	if (!oc->serving)
+		explain(oc, &full);
+	session_drop(oc, 0);
+	if (oc->jobs)
+		job_fail(oc, &full);
+}
+
+/*
+ * The adapter, or OpenOCD, failed under the active job. A job gets one OpenOCD more for that, if
+ * this one had been working.
+ */
+static void adapter_failed(struct openocd *oc, const struct err *why)
+{
+	struct job *job = oc->jobs;
+	struct err full = *why;
+
+	if (job->retried || job->once) {
+		explain(oc, &full);
+		session_drop(oc, 0);
+		job_fail(oc, &full);
+		return;
+	}
+	job->retried = true;
+	note(oc, why);
+	oc->working = false;
+	session_drop(oc, 0);
+}
+
 static void session_lost(void *arg, const struct err *why)
 {
 	struct openocd *oc = arg;
-	bool starting = oc->state == STARTING;
 	struct err e = *why;
 
-	session_drop(oc, 0);
-	if (oc->working || (starting && oc->jobs))
-		job_fail(oc, &e);
-	if (!starting)
-		oc->env.event(oc->env.arg, "lost", json_pack("{s:s}", "reason", e.msg));
+	if (oc->state == STARTING) {
+		start_failed(oc, &e);
+	} else if (oc->working) {
+		adapter_failed(oc, &e);
+	} else {
+		session_drop(oc, 0);
+		note(oc, &e);
+	}
+}
+
+static void stalled(uv_timer_t *timer)
+{
+	struct openocd *oc = timer->data;
+	char said[512];
+	struct err e;
+
+	openocd_session_said(oc->session, said, sizeof(said));
+	err_set(&e, ERR_BENCH, "openocd does not answer%s%s", said[0] ? "; it said last: " : "",
+		said);
+	if (oc->state == STARTING)
+		start_failed(oc, &e);
+	else
+		adapter_failed(oc, &e);
 }
 
 void jobs_end_gdb(struct openocd *oc)
@@ -168,132 +280,6 @@ void jobs_end_gdb(struct openocd *oc)
 	oc->gdb_port = 0;
 	if (oc->session)
 		session_drop(oc, GRACE_MS);
-}
-
-/* A growing list of arguments that owns its strings. */
-struct args {
-	const char *list[40];
-	size_t n;
-};
-
-static void args_add(struct args *a, const char *flag, char *value)
-{
-	if (!value || a->n + 3 > sizeof(a->list) / sizeof(*a->list)) {
-		free(value);
-		return;
-	}
-	a->list[a->n++] = flag;
-	a->list[a->n++] = value;
-}
-
-static void args_free(struct args *a)
-{
-	for (size_t i = 1; i < a->n; i += 2)
-		free((char *)(uintptr_t)a->list[i]);
-}
-
-/* A command with one word that comes from a configuration. */
-static char *command(const char *name, const char *word)
-{
-	char *quoted = word ? openocd_quote(word) : NULL, *text = NULL;
-
-	if (quoted && asprintf(&text, "%s %s", name, quoted) < 0)
-		text = NULL;
-	free(quoted);
-	return text;
-}
-
-/* The port of the virtual board's ST-LINK server. */
-static int virtual_port(const struct openocd *oc, unsigned long *port, struct err *e)
-{
-	char path[4096], *text, *end;
-	size_t len;
-	int ret;
-
-	snprintf(path, sizeof(path), "%s/vboard/stlink.port", oc->env.board_dir);
-	ret = file_read(path, 64, &text, &len, e);
-	if (ret)
-		return err_set(e, ERR_BENCH, "the virtual board does not run (%s)", path);
-	*port = strtoul(text, &end, 10);
-	if (end == text || *port < 1 || *port > UINT16_MAX)
-		ret = err_set(e, ERR_BENCH, "%s holds no port", path);
-	free(text);
-	return ret;
-}
-
-/* Interfaces whose transport is not plain swd. */
-static const char *transport_of(const struct openocd *oc)
-{
-	const char *adapter = openocd_option(oc, "adapter"),
-		   *transport = openocd_option(oc, "transport");
-
-	if (transport)
-		return transport;
-	return strcmp(adapter, "virtual") == 0 || strcmp(adapter, "stlink-dap") == 0
-		       ? "dapdirect_swd"
-		       : "swd";
-}
-
-/*
- * Gdb gets the port that it had. OpenOCD lets a debugger do anything only when it initialised
- * itself at its start: an init by the Tcl port leaves gdb's own commands, such as the halt as it
- * attaches, in the configuration stage. So it must find the DUT then, or it ends.
- */
-static char *ports_command(const struct openocd *oc)
-{
-	static const char others[] = "telnet_port disabled; tcl_port 0";
-	char *text = NULL;
-	int n;
-
-	if (oc->serving)
-		n = asprintf(&text, "gdb_port %u; %s", oc->gdb_port, others);
-	else
-		n = asprintf(&text, "gdb_port disabled; %s; noinit", others);
-	return n < 0 ? NULL : text;
-}
-
-static int make_args(const struct openocd *oc, struct args *a, struct err *e)
-{
-	json_int_t speed = json_integer_value(json_object_get(oc->options, "speed_khz"));
-	const char *adapter = openocd_option(oc, "adapter"), *wiring = openocd_wiring(oc);
-	const char *type_file = json_string_value(json_object_get(oc->env.board_conf, "type_file"));
-	char *folder = type_file ? strdup(type_file) : NULL, *text = NULL;
-	unsigned long port = 0;
-	int ret = is_virtual(oc) ? virtual_port(oc, &port, e) : 0;
-
-	if (ret) {
-		free(folder);
-		return ret;
-	}
-	/* files of the board type's folder come before OpenOCD's own of the same name */
-	if (folder)
-		args_add(a, "-s", strdup(dirname(folder)));
-	free(folder);
-	args_add(a, "-c", ports_command(oc));
-	if (asprintf(&text, "interface/%s.cfg", is_virtual(oc) ? "stlink-dap" : adapter) > 0)
-		args_add(a, "-f", text);
-	if (is_virtual(oc) && asprintf(&text, "st-link backend tcp %lu", port) > 0)
-		args_add(a, "-c", text);
-	args_add(a, "-c", command("adapter serial", openocd_option(oc, "serial")));
-	args_add(a, "-c", command("transport select", transport_of(oc)));
-	args_add(a, "-f",
-		strdup(json_string_value(json_object_get(
-			json_object_get(oc->env.board_conf, "openocd"), "target"))));
-	if (speed && asprintf(&text, "adapter speed %" JSON_INTEGER_FORMAT, speed) > 0)
-		args_add(a, "-c", text);
-	if (wiring && asprintf(&text, "reset_config %s", wiring) > 0)
-		args_add(a, "-c", text);
-	if (openocd_option(oc, "config"))
-		args_add(a, "-f", strdup(openocd_option(oc, "config")));
-	return 0;
-}
-
-/* OpenOCD, or its adapter, did not come up for the first job. */
-static void start_failed(struct openocd *oc, const struct err *e)
-{
-	session_drop(oc, 0);
-	if (oc->jobs)
-		job_fail(oc, e);
 }
 
 static void session_is_up(void *arg, const struct err *e, const char *text)
@@ -307,6 +293,7 @@ static void session_is_up(void *arg, const struct err *e, const char *text)
 		start_failed(oc, e);
 		return;
 	}
+	patience_end(oc);
 	oc->state = UP;
 	jobs_start(oc);
 }
@@ -322,13 +309,14 @@ static void session_is_ready(void *arg, const struct err *e, const char *text)
 		start_failed(oc, e);
 		return;
 	}
+	patience_end(oc);
 	oc->state = READY;
 	jobs_start(oc);
 }
 
 static void session_start(struct openocd *oc)
 {
-	struct args a = {0};
+	struct openocd_args a = {0};
 	struct openocd_spec spec = {
 		.program = openocd_option(oc, "program"),
 		.args = a.list,
@@ -340,15 +328,16 @@ static void session_start(struct openocd *oc)
 	int ret;
 
 	oc->serving = oc->gdb_port || oc->jobs->gdb;
-	ret = make_args(oc, &a, &e);
+	ret = openocd_args_init(oc, &a, &e);
 	if (!ret)
 		ret = openocd_session_start(oc->env.loop, &spec, &oc->session, &e);
-	args_free(&a);
+	openocd_args_finish(&a);
 	if (ret) {
 		job_fail(oc, &e);
 		return;
 	}
 	oc->state = STARTING;
+	patience_begin(oc, OPEN_MS);
 	openocd_session_run(oc->session, "set up", openocd_verbs, session_is_up, oc);
 }
 
@@ -370,7 +359,7 @@ void jobs_start(struct openocd *oc)
 	if (!job || oc->working || oc->closing || oc->state == STARTING || oc->state == STOPPING ||
 		(oc->safe_op && job->serial > oc->safe_serial))
 		return;
-	if (job->only_running && oc->state != READY) {
+	if (job->only_running && oc->state != READY && !oc->taken) {
 		oc->gdb_port = 0;
 		job_done(oc, NULL);
 	} else if (job->gdb && oc->session && !oc->serving) {
@@ -379,10 +368,12 @@ void jobs_start(struct openocd *oc)
 		session_start(oc);
 	} else if (oc->state == UP && !job->without_dut) {
 		oc->state = STARTING;
+		patience_begin(oc, OPEN_MS);
 		openocd_session_run(
 			oc->session, "open the adapter", init_script(oc), session_is_ready, oc);
 	} else {
 		oc->working = true;
+		oc->taken |= !job->without_dut && !job->only_running;
 		job->start(oc, job, NULL);
 	}
 }
@@ -393,11 +384,19 @@ static void free_closed(uv_handle_t *handle)
 	void (*closed)(void *arg) = oc->closed;
 	void *arg = oc->closed_arg;
 
+	if (--oc->open_handles)
+		return;
 	json_decref(oc->options);
 	free(oc->log_path);
 	free(oc->scratch);
 	free(oc);
 	closed(arg);
+}
+
+static void close_handles(struct openocd *oc)
+{
+	uv_close((uv_handle_t *)&oc->closer, free_closed);
+	uv_close((uv_handle_t *)&oc->stall, free_closed);
 }
 
 static void finish_safe(struct openocd *oc)
@@ -417,7 +416,7 @@ static void session_stopped(void *arg)
 
 	oc->state = DOWN;
 	if (oc->closing) {
-		uv_close((uv_handle_t *)&oc->closer, free_closed);
+		close_handles(oc);
 		return;
 	}
 	/* with the reset line still to be freed, that job comes first */
@@ -430,6 +429,45 @@ static void session_stopped(void *arg)
 
 /* --- scripts --- */
 
+/*
+ * What the adapter says for itself, after a script failed: an adapter that answers has done its
+ * part, and a DUT without power is not to be taken for a probe that hangs.
+ */
+static void adapter_answered(void *arg, const struct err *e, const char *text)
+{
+	struct openocd *oc = arg;
+	bool mute = strstr(oc->failed.msg, "rig_attach: ") != NULL;
+	struct err why = oc->failed;
+	double volts = -1;
+
+	if (!oc->session || !oc->working)
+		return;
+	patience_end(oc);
+	if (e) {
+		err_set(&why, ERR_BENCH, "%.400s; the adapter does not answer", oc->failed.msg);
+		adapter_failed(oc, &why);
+		return;
+	}
+	if (strncmp(text, "volts ", 6) == 0)
+		volts = strtod(text + 6, NULL);
+	if (mute && volts >= 0)
+		err_set(&why, oc->failed.code, "%.600s; the adapter measures %.2f V at it",
+			oc->failed.msg, volts);
+	/* a board that has power and does not answer may be another one by now */
+	if (mute && oc->proven && !oc->jobs->retried && strcmp(text, "alive") != 0 &&
+		(volts < 0 || volts >= POWERED))
+		adapter_failed(oc, &why);
+	else
+		job_fail(oc, &why);
+}
+
+static void ask_adapter(struct openocd *oc, const struct err *why)
+{
+	oc->failed = *why;
+	patience_begin(oc, 0);
+	openocd_session_run(oc->session, "adapter", "rig_adapter", adapter_answered, oc);
+}
+
 static void answered(void *arg, const struct err *e, const char *text)
 {
 	struct openocd *oc = arg;
@@ -437,36 +475,41 @@ static void answered(void *arg, const struct err *e, const char *text)
 
 	if (!oc->session || !oc->working)
 		return;
+	patience_end(oc);
 	if (!e) {
 		oc->proven |= !job->without_dut;
+		oc->taken &= !job->only_running;
 		if (job->hold)
 			oc->held = job->hold > 0;
 		job->step(oc, job, text);
-	} else if (oc->proven && strstr(e->msg, "rig_attach: ")) {
-		/* the virtual board's server, or the adapter, may be another one by now */
-		oc->working = false;
-		session_drop(oc, 0);
 	} else if (job->only_running) {
 		/* nothing answers at the debug port, so nothing is held there */
 		oc->gdb_port = 0;
+		oc->taken = false;
 		session_drop(oc, 0);
 		job_done(oc, NULL);
 	} else if (job->gdb && !oc->gdb_port) {
 		/* one that serves gdb is for who asked for it */
 		session_drop(oc, GRACE_MS);
 		job_fail(oc, e);
-	} else {
+	} else if (job->without_dut || job->endless) {
 		job_fail(oc, e);
+	} else {
+		ask_adapter(oc, e);
 	}
 }
 
 /* Runs a script for the active job, which goes on with step. Steals script; NULL: out of memory. */
 void job_run(struct openocd *oc, const char *what, char *script, step_fn *step)
 {
+	struct job *job = oc->jobs;
 	struct err e;
 
-	oc->jobs->step = step;
+	job->step = step;
 	if (script) {
+		if (!job->endless)
+			patience_begin(oc, job->more_ms);
+		job->more_ms = 0;
 		openocd_session_run(oc->session, what, script, answered, oc);
 	} else {
 		err_set(&e, ERR_NOMEM, "out of memory");
@@ -476,6 +519,12 @@ void job_run(struct openocd *oc, const char *what, char *script, step_fn *step)
 }
 
 /* --- make safe, close --- */
+
+/* Whether OpenOCD takes a script soon. */
+static bool responsive(const struct openocd *oc)
+{
+	return oc->state == READY && (!oc->working || oc->jobs->until);
+}
 
 static void forget_safe(struct op *op, void *arg)
 {
@@ -512,7 +561,7 @@ static void free_reset_line(struct openocd *oc, struct job *job, const char *tex
 
 void jobs_make_safe(struct openocd *oc, struct op *op)
 {
-	bool idle = !oc->working && oc->state == READY;
+	bool idle = responsive(oc);
 	struct op *inner = NULL;
 	struct job *job;
 	struct err e;
@@ -528,6 +577,7 @@ void jobs_make_safe(struct openocd *oc, struct op *op)
 	op_on_cancel(op, forget_safe, oc);
 	err_set(&e, ERR_CANCELLED, "the board is made safe");
 	fail_jobs(oc, &e);
+	oc->taken &= !idle;
 	if (!oc->held) {
 		safe_without_openocd(oc, idle ? GRACE_MS : 0);
 		return;
@@ -564,7 +614,7 @@ static void free_reset_line(struct openocd *oc, struct job *job, const char *tex
 void jobs_close(struct openocd *oc, void (*closed)(void *arg), void *arg)
 {
 	struct op *safe_op = oc->safe_op;
-	bool idle = !oc->working && oc->state == READY;
+	bool idle = responsive(oc);
 	struct err e;
 
 	oc->closing = true;
@@ -578,7 +628,7 @@ void jobs_close(struct openocd *oc, void (*closed)(void *arg), void *arg)
 	if (oc->session)
 		session_drop(oc, idle ? GRACE_MS : 0);
 	else if (oc->state == DOWN)
-		uv_close((uv_handle_t *)&oc->closer, free_closed);
+		close_handles(oc);
 }
 
 int jobs_init(struct openocd *oc, struct err *e)
@@ -594,6 +644,8 @@ int jobs_init(struct openocd *oc, struct err *e)
 		return err_set(e, ERR_NOMEM, "out of memory");
 	}
 	uv_timer_init(oc->env.loop, &oc->closer);
-	oc->closer.data = oc;
+	uv_timer_init(oc->env.loop, &oc->stall);
+	oc->closer.data = oc->stall.data = oc;
+	oc->open_handles = 2;
 	return 0;
 }

@@ -644,6 +644,12 @@ unsigned openocd_session_gdb_port(struct openocd_session *s)
 	return s->gdb_port;
 }
 
+void openocd_session_said(struct openocd_session *s, char *buf, size_t size)
+{
+	read_err(s);
+	render_lines(s, true, buf, size);
+}
+
 pid_t openocd_session_pid(const struct openocd_session *s)
 {
 	return s->pid;

@@ -53,6 +53,9 @@ unsigned openocd_session_pending(const struct openocd_session *s);
 /* The port on which it says it serves gdb (of its first target); 0: none. */
 unsigned openocd_session_gdb_port(struct openocd_session *s);
 
+/* What it has written since the script under way began, the last lines of it, as one. */
+void openocd_session_said(struct openocd_session *s, char *buf, size_t size);
+
 /* Its process id, for tests and logs. */
 pid_t openocd_session_pid(const struct openocd_session *s);
 
