@@ -8,8 +8,13 @@
  *   mute VERB      never answers that verb
  *   die VERB       is killed when it gets that verb
  *   fail VERB      answers with an error
+ *   mute1, die1, fail1 VERB   the same, once
  *   no-wen         erases and writes nothing, as with a broken write enable
  *   no-gdb         opens no port for gdb
+ *
+ * What rig_adapter and rig_check answer is in $FAKE_DIR/adapter ("unknown" without one); what the
+ * DUT is seen at, in $FAKE_DIR/hits: an address a line, taken a few at a time by rig_until, whose
+ * LEFT counts; behind the last one nothing more comes, and a line "stopped" is the DUT's own stop.
  *
  * It leaves behind: args (one line a start), pid (of the last one), scripts (a line a verb).
  */
@@ -18,6 +23,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +42,7 @@
 struct fake {
 	const char *dir;
 	char mode[64], verb[64];
+	long hits_at; /* in the file hits */
 	char result[200000];
 };
 
@@ -47,13 +54,20 @@ static inline FILE *fake_open(const struct fake *f, const char *name, const char
 	return fopen(path, how);
 }
 
-/* Whether the mode says to do that to the verb at hand. */
-static inline bool fake_shall(const struct fake *f, const char *what)
+/* Whether the mode says to do that to the verb at hand; what is done once is forgotten then. */
+static inline bool fake_shall(struct fake *f, const char *what)
 {
 	size_t n = strlen(what);
+	bool once = strncmp(f->mode, what, n) == 0 && f->mode[n] == '1';
+	FILE *file;
 
-	return strncmp(f->mode, what, n) == 0 && f->mode[n] == ' ' &&
-	       strcmp(f->mode + n + 1, f->verb) == 0;
+	if (strncmp(f->mode, what, n) != 0 || f->mode[n + once] != ' ' ||
+		strcmp(f->mode + n + once + 1, f->verb) != 0)
+		return false;
+	file = once ? fake_open(f, "mode", "w") : NULL;
+	if (file)
+		fclose(file);
+	return true;
 }
 
 static inline void fake_read_mode(struct fake *f)
@@ -138,6 +152,53 @@ static inline const char *fake_write(
 	return NULL;
 }
 
+/* Puts a whole file into the result; fallback where there is none. */
+static inline void fake_say_file(struct fake *f, const char *name, const char *fallback)
+{
+	FILE *file = fake_open(f, name, "r");
+	size_t n = file ? fread(f->result, 1, sizeof(f->result) - 1, file) : 0;
+
+	if (file)
+		fclose(file);
+	f->result[n] = '\0';
+	if (!file)
+		snprintf(f->result, sizeof(f->result), "%s", fallback);
+}
+
+/* rig_until MS LEFT …: the next two addresses of the file hits, as rig_until of the driver's verbs
+ * tells them. */
+static inline const char *fake_until(struct fake *f, char **args)
+{
+	unsigned long ms = strtoul(fake_word(args), NULL, 10),
+		      left = strtoul(fake_word(args), NULL, 10);
+	const char *how = "on";
+	char line[64], seen[256] = "";
+	FILE *file = fake_open(f, "hits", "r");
+	size_t n = 0;
+
+	if (file)
+		fseek(file, f->hits_at, SEEK_SET);
+	while (file && n < 2 && fgets(line, sizeof(line), file) && strchr(line, '\n')) {
+		f->hits_at = ftell(file);
+		line[strcspn(line, "\n")] = '\0';
+		if (strcmp(line, "stopped") == 0) {
+			how = "stopped";
+			break;
+		}
+		snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), " %s", line);
+		if (++n == left) {
+			how = "there";
+			break;
+		}
+	}
+	if (file)
+		fclose(file);
+	if (n == 0 && strcmp(how, "on") == 0)
+		poll(NULL, 0, (int)ms / 10);
+	snprintf(f->result, sizeof(f->result), "%s%s", how, seen);
+	return NULL;
+}
+
 /* Carries out one line; the error, or NULL. */
 static inline const char *fake_do(struct fake *f, char **args)
 {
@@ -157,7 +218,13 @@ static inline const char *fake_do(struct fake *f, char **args)
 
 		return fake_write(f, path, strtoul(fake_word(args), NULL, 0), 0);
 	}
-	if (strcmp(f->verb, "version") == 0)
+	if (strcmp(f->verb, "rig_until") == 0)
+		return fake_until(f, args);
+	if (strcmp(f->verb, "rig_adapter") == 0)
+		fake_say_file(f, "adapter", "unknown");
+	else if (strcmp(f->verb, "rig_check") == 0)
+		fake_say_file(f, "check", "version Open On-Chip Debugger 0.12.0\nunknown\ndut 0x1");
+	else if (strcmp(f->verb, "version") == 0)
 		snprintf(f->result, sizeof(f->result), "Open On-Chip Debugger 0.12.0\n");
 	else if (strcmp(f->verb, "echo") == 0)
 		snprintf(f->result, sizeof(f->result), "%s", fake_word(args));

@@ -580,7 +580,7 @@ static void an_openocd_that_was_lost_serves_gdb_at_the_same_port_again(void **st
 	char text[32];
 
 	kill((pid_t)fake_pid(b), SIGKILL);
-	while (b->events.lost == 0)
+	while (b->events.notes == 0)
 		uv_run(&b->loop, UV_RUN_ONCE);
 	assert_halts(b);
 	snprintf(text, sizeof(text), "gdb_port %d;", (int)port);
@@ -684,26 +684,306 @@ static void an_adapter_that_does_not_open_fails_the_operation_and_is_tried_anew(
 	assert_halts(b);
 }
 
-static void killed_in_the_middle_it_is_the_benchs_error_and_the_next_operation_works(void **state)
+static void killed_in_the_middle_the_operation_is_begun_again_once(void **state)
 {
 	struct bench *b = *state;
 	struct outcome o[2];
 
 	assert_halts(b);
 	put_file(b, "image", "abc", 3);
-	set_mode(b, "mute rig_erase");
+	set_mode(b, "mute1 rig_erase");
 	do_program(b, &o[0], "{\"segments\": [{\"address\": 32768, \"path\": \"image\"}]}");
 	do_halt(b, &o[1]);
 	wait_for_verb(b, "rig_erase");
-	set_mode(b, "");
 	kill((pid_t)fake_pid(b), SIGKILL);
-	assert_failed(&b->loop, &o[0], ERR_BENCH, "openocd ended (signal 9)");
-	assert_int_equal(b->events.lost, 1);
-	assert_non_null(strstr(b->events.text, "signal 9"));
+	assert_done(&b->loop, &o[0]);
+	/* the page was erased, as far as anyone knows, and again: both wear it */
+	assert_int_equal(json_array_size(json_object_get(o[0].result, "pages")), 2);
+	outcome_finish(&o[0]);
+	assert_int_equal(b->events.notes, 1);
+	assert_non_null(strstr(b->events.text, "adapter jlink: openocd ended (signal 9)"));
 	assert_done(&b->loop, &o[1]);
-	do_program(b, &o[0], "{\"segments\": [{\"address\": 32768, \"path\": \"image\"}]}");
-	assert_programmed(b, &o[0], 1, 0);
 	assert_int_equal(count_lines(b, "args", ""), 2);
+	assert_int_equal(b->events.lost, 0);
+}
+
+static void killed_twice_it_is_the_benchs_error_and_the_next_operation_works(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	assert_halts(b);
+	set_mode(b, "die rig_halt");
+	do_halt(b, &o);
+	assert_failed(&b->loop, &o, ERR_BENCH, "adapter jlink: openocd ended (signal 9)");
+	assert_int_equal(b->events.notes, 1);
+	assert_int_equal(count_lines(b, "args", ""), 2);
+	set_mode(b, "");
+	assert_halts(b);
+	assert_int_equal(b->events.notes, 1);
+}
+
+/* What was in the page beside the word is gone with the erase: a second time would not know it. */
+static void a_word_of_flash_is_not_begun_again_once_its_page_is_erased(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	set_mode(b, "die rig_write");
+	driver()->probe->write_word(
+		b->dev, 0x9124, 0x11223344, outcome_start(&b->loop, &o, MINUTE));
+	assert_failed(&b->loop, &o, ERR_BENCH, "openocd ended (signal 9)");
+	assert_int_equal(count_lines(b, "scripts", "rig_write"), 1);
+	assert_int_equal(count_lines(b, "args", ""), 1);
+}
+
+static void fallen_silent_it_is_begun_again_once_and_then_the_benchs_error(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	close_device(&b->loop, b->dev);
+	b->dev = make_device(
+		b, "{\"adapter\": \"jlink\", \"serial\": \"683101\", \"answer_ms\": 300}");
+	assert_halts(b);
+	set_mode(b, "mute1 rig_halt");
+	assert_halts(b);
+	assert_int_equal(b->events.notes, 1);
+	assert_non_null(strstr(b->events.text, "adapter jlink 683101: openocd does not answer"));
+	set_mode(b, "mute rig_halt");
+	do_halt(b, &o);
+	assert_failed(&b->loop, &o, ERR_BENCH, "adapter jlink 683101: openocd does not answer");
+	assert_int_equal(b->events.notes, 2);
+	assert_int_equal(count_lines(b, "args", ""), 3);
+	/* and one that does not even come up gets no second chance */
+	set_mode(b, "mute rig_init");
+	do_halt(b, &o);
+	assert_failed(&b->loop, &o, ERR_BENCH, "adapter jlink 683101: openocd does not answer");
+	assert_int_equal(count_lines(b, "args", ""), 4);
+	set_mode(b, "");
+	assert_halts(b);
+}
+
+static void an_adapter_that_does_not_answer_gets_a_new_openocd_once(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	assert_halts(b);
+	set_mode(b, "fail rig_adapter");
+	driver()->probe->command(b->dev, "nonsense", outcome_start(&b->loop, &o, MINUTE));
+	assert_failed(&b->loop, &o, ERR_BENCH, "invalid command name");
+	assert_int_equal(count_lines(b, "args", ""), 1); /* a command is the caller's own affair */
+	driver()->probe->verify(
+		b->dev, 0x18000, in_dir(b, "flash"), outcome_start(&b->loop, &o, MINUTE));
+	assert_failed(&b->loop, &o, ERR_BENCH, "the adapter does not answer");
+	assert_non_null(strstr(o.e.msg, "adapter jlink: "));
+	assert_int_equal(b->events.notes, 1);
+	assert_int_equal(count_lines(b, "args", ""), 2);
+	assert_int_equal(count_lines(b, "scripts", "rig_adapter"), 2);
+}
+
+static void an_adapter_that_answers_is_not_to_blame(void **state)
+{
+	static const char *const answers[] = {"volts 3.300", "alive", "unknown"};
+	struct bench *b = *state;
+	struct outcome o;
+
+	assert_halts(b);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+		put_file(b, "adapter", answers[i], strlen(answers[i]));
+		driver()->probe->verify(
+			b->dev, 0x18000, in_dir(b, "flash"), outcome_start(&b->loop, &o, MINUTE));
+		assert_failed(&b->loop, &o, ERR_BENCH, "read memory: failed to read memory");
+	}
+	assert_int_equal(b->events.notes, 0);
+	assert_int_equal(count_lines(b, "args", ""), 1);
+}
+
+static void a_dut_without_power_is_not_taken_for_a_hanging_adapter(void **state)
+{
+	static const char *const answers[] = {"volts 0.012", "alive"};
+	struct bench *b = *state;
+	struct outcome o;
+
+	assert_halts(b);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+		put_file(b, "adapter", answers[i], strlen(answers[i]));
+		set_mode(b, "fail rig_stop");
+		put_file(b, "image", "abc", 3);
+		do_program(b, &o, "{\"segments\": [{\"address\": 32768, \"path\": \"image\"}]}");
+		assert_failed(&b->loop, &o, ERR_BENCH,
+			i ? "rig_attach: the DUT does not answer" : "the adapter measures 0.01 V");
+	}
+	assert_int_equal(b->events.notes, 0);
+	assert_int_equal(count_lines(b, "args", ""), 1);
+	set_mode(b, "");
+	assert_halts(b);
+}
+
+/* OpenOCD died with the DUT stopped: somebody must let go of it. */
+static void release_lets_go_after_an_openocd_that_died(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	assert_halts(b);
+	kill((pid_t)fake_pid(b), SIGKILL);
+	while (!b->events.notes)
+		uv_run(&b->loop, UV_RUN_ONCE);
+	driver()->probe->release(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	assert_int_equal(count_lines(b, "scripts", "rig_release"), 1);
+	driver()->probe->release(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	assert_int_equal(count_lines(b, "args", ""), 2);
+}
+
+/* --- run_until --- */
+
+static void do_until(struct bench *b, struct outcome *o, const char *spec)
+{
+	json_t *s = json_loads(spec, 0, NULL);
+	const char *log = json_string_value(json_object_get(s, "log"));
+
+	assert_non_null(s);
+	if (log)
+		json_object_set_new(s, "log", json_string(in_dir(b, log)));
+	driver()->probe->run_until(b->dev, s, outcome_start(&b->loop, o, MINUTE));
+	json_decref(s);
+}
+
+static void put_hits(struct bench *b, const char *text)
+{
+	put_file(b, "hits", text, strlen(text));
+}
+
+static void it_runs_until_the_dut_came_to_a_place_for_the_nth_time(void **state)
+{
+	struct bench *b = *state;
+	char log[256];
+	struct outcome o;
+
+	put_hits(b, "0x00000011\n0x00000022\n0x00000033\n0x00000044\n");
+	do_until(b, &o,
+		"{\"break\": 257, \"count\": 3, \"reg\": \"r0\", \"from\": 16, \"to\": 256, "
+		"\"log\": \"log\"}");
+	assert_done(&b->loop, &o);
+	assert_int_equal(json_integer_value(json_object_get(o.result, "hits")), 3);
+	assert_int_equal(json_integer_value(json_object_get(o.result, "address")), 0x33);
+	assert_true(json_integer_value(json_object_get(o.result, "t_ns")) > 0);
+	outcome_finish(&o);
+	get_file(b, "log", log, sizeof(log));
+	assert_string_equal(
+		log, "1 breakpoint 0x00000011\n2 breakpoint 0x00000022\n3 breakpoint 0x00000033\n");
+	/* a function's address has bit 0 set */
+	assert_int_equal(count_lines(b, "scripts", "rig_set break 0x100 2"), 1);
+	assert_int_equal(
+		count_lines(b, "scripts", "rig_until 100 3 break 0x100 {r0} 0x10 0x100"), 1);
+	assert_int_equal(
+		count_lines(b, "scripts", "rig_until 100 1 break 0x100 {r0} 0x10 0x100"), 1);
+	put_hits(b, "0x1\n0x1\n0x1\n0x1\n0x2\n");
+	do_until(b, &o, "{\"watch\": [536870912, 4], \"count\": 1}");
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+	assert_int_equal(count_lines(b, "scripts", "rig_set watch 0x20000000 4"), 1);
+}
+
+static void cancelled_the_dut_runs_on_and_openocd_stays(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+	struct err why;
+
+	do_until(b, &o, "{\"break\": 256, \"count\": 0}");
+	wait_for_verbs(b, "rig_until", 3);
+	err_set(&why, ERR_CANCELLED, "given up");
+	op_cancel(o.op, &why);
+	assert_int_equal(o.done, 1);
+	assert_halts(b);
+	assert_int_equal(count_lines(b, "scripts", "rig_on"), 1);
+	assert_int_equal(count_lines(b, "args", ""), 1);
+	/* and past its deadline */
+	driver()->probe->run_until(b->dev, json_null(), outcome_start(&b->loop, &o, MINUTE));
+	assert_failed(&b->loop, &o, ERR_USAGE, "break");
+}
+
+static void given_up_while_openocd_hangs_it_is_ended(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+	struct err why;
+
+	close_device(&b->loop, b->dev);
+	b->dev = make_device(b, "{\"adapter\": \"jlink\", \"answer_ms\": 300}");
+	set_mode(b, "mute rig_until");
+	do_until(b, &o, "{\"break\": 256, \"count\": 1}");
+	wait_for_verb(b, "rig_until");
+	err_set(&why, ERR_CANCELLED, "given up");
+	op_cancel(o.op, &why);
+	assert_int_equal(o.done, 1);
+	assert_halts(b);
+	assert_int_equal(count_lines(b, "args", ""), 2);
+}
+
+static void a_run_is_not_begun_again(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	set_mode(b, "die rig_until");
+	do_until(b, &o, "{\"break\": 256, \"count\": 1}");
+	assert_failed(&b->loop, &o, ERR_BENCH, "openocd ended (signal 9)");
+	assert_int_equal(count_lines(b, "args", ""), 1);
+	assert_int_equal(b->events.notes, 0);
+}
+
+static void a_dut_that_stops_by_itself_ends_the_run(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	put_hits(b, "0x1\nstopped\n");
+	do_until(b, &o, "{\"break\": 256, \"count\": 7}");
+	assert_failed(&b->loop, &o, ERR_DUT, "BKPT");
+}
+
+static void a_log_that_cannot_be_written_lets_the_dut_run_on(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	do_until(b, &o, "{\"break\": 256, \"count\": 7, \"log\": \"no folder/log\"}");
+	assert_failed(&b->loop, &o, ERR_IO, "no folder/log");
+	assert_int_equal(count_lines(b, "scripts", "rig_on"), 1);
+	assert_halts(b);
+}
+
+static void a_run_to_no_place_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"{\"count\": 1}",
+		"{\"break\": -1, \"count\": 1}",
+		"{\"break\": 4294967296, \"count\": 1}",
+		"{\"break\": 256}",
+		"{\"break\": 256, \"count\": -1}",
+		"{\"watch\": [256, 3], \"count\": 1}",
+		"{\"watch\": [256, 65536], \"count\": 1}",
+		"{\"watch\": [258, 4], \"count\": 1}",
+		"{\"watch\": 256, \"count\": 1}",
+		"{\"watch\": [256, 4], \"count\": 1, \"reg\": \"r0\"}",
+		"{\"break\": 256, \"count\": 1, \"from\": 1}",
+		"{\"break\": 256, \"count\": 1, \"reg\": \"r0 [exit]\"}",
+		"{\"break\": 256, \"count\": 1, \"reg\": \"r0\", \"from\": 5, \"to\": 5}",
+	};
+	struct bench *b = *state;
+	struct outcome o;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		do_until(b, &o, bad[i]);
+		assert_failed(&b->loop, &o, ERR_USAGE, "");
+	}
+	assert_int_equal(fake_pid(b), 0);
 }
 
 static void killed_while_idle_it_is_reported_and_the_next_operation_works(void **state)
@@ -712,10 +992,11 @@ static void killed_while_idle_it_is_reported_and_the_next_operation_works(void *
 
 	assert_halts(b);
 	kill((pid_t)fake_pid(b), SIGKILL);
-	while (!b->events.lost)
+	while (!b->events.notes)
 		uv_run(&b->loop, UV_RUN_ONCE);
 	assert_halts(b);
-	assert_int_equal(b->events.lost, 1);
+	assert_int_equal(b->events.notes, 1);
+	assert_int_equal(b->events.lost, 0);
 }
 
 static void cancelling_drops_openocd_and_the_next_operation_starts_another(void **state)
@@ -940,7 +1221,7 @@ static void a_held_reset_line_survives_a_new_openocd(void **state)
 	driver()->probe->hold_reset(b->dev, true, outcome_start(&b->loop, &o, MINUTE));
 	assert_done(&b->loop, &o);
 	kill((pid_t)fake_pid(b), SIGKILL);
-	while (!b->events.lost)
+	while (!b->events.notes)
 		uv_run(&b->loop, UV_RUN_ONCE);
 	assert_halts(b);
 	assert_int_equal(count_lines(b, "scripts", "rig_init deassert"), 1);
@@ -1088,7 +1369,21 @@ int main(int argc, char **argv)
 		T(a_program_that_cannot_be_executed_is_the_benchs_fault),
 		T(an_openocd_that_ends_at_once_says_why),
 		T(an_adapter_that_does_not_open_fails_the_operation_and_is_tried_anew),
-		T(killed_in_the_middle_it_is_the_benchs_error_and_the_next_operation_works),
+		T(killed_in_the_middle_the_operation_is_begun_again_once),
+		T(killed_twice_it_is_the_benchs_error_and_the_next_operation_works),
+		T(a_word_of_flash_is_not_begun_again_once_its_page_is_erased),
+		T(fallen_silent_it_is_begun_again_once_and_then_the_benchs_error),
+		T(an_adapter_that_does_not_answer_gets_a_new_openocd_once),
+		T(an_adapter_that_answers_is_not_to_blame),
+		T(a_dut_without_power_is_not_taken_for_a_hanging_adapter),
+		T(release_lets_go_after_an_openocd_that_died),
+		T(it_runs_until_the_dut_came_to_a_place_for_the_nth_time),
+		T(cancelled_the_dut_runs_on_and_openocd_stays),
+		T(given_up_while_openocd_hangs_it_is_ended),
+		T(a_run_is_not_begun_again),
+		T(a_dut_that_stops_by_itself_ends_the_run),
+		T(a_log_that_cannot_be_written_lets_the_dut_run_on),
+		T(a_run_to_no_place_is_refused),
 		T(killed_while_idle_it_is_reported_and_the_next_operation_works),
 		T(cancelling_drops_openocd_and_the_next_operation_starts_another),
 		T(a_deadline_ends_an_openocd_that_does_not_answer),

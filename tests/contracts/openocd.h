@@ -107,6 +107,7 @@ static void openocd_unstick(void *bench)
 	openocd_mode(bench, "");
 }
 
+/* OpenOCD ends, and so does every one that is started again. */
 static void openocd_unplug(void *bench)
 {
 	struct openocd_bench *b = bench;
@@ -114,6 +115,7 @@ static void openocd_unplug(void *bench)
 	FILE *f = fopen(openocd_file(b, "pid"), "r");
 
 	assert_non_null(f);
+	openocd_mode(b, "exit");
 	assert_non_null(fgets(text, sizeof(text), f));
 	fclose(f);
 	kill((pid_t)strtol(text, NULL, 10), SIGKILL);
@@ -121,6 +123,6 @@ static void openocd_unplug(void *bench)
 
 static const struct contract contract_openocd = {"openocd", "{\"adapter\": \"jlink\"}",
 	openocd_setup, openocd_teardown, openocd_break_open, openocd_mend, openocd_start,
-	openocd_start_stuck, openocd_unstick, openocd_unplug, true, NULL};
+	openocd_start_stuck, openocd_unstick, openocd_unplug, false, NULL};
 
 #endif
