@@ -72,6 +72,7 @@ struct smp {
 	size_t text_len;
 	unsigned sent, resent;
 	uv_timer_t timer;
+	struct console_listener lines;
 	struct smp_reassembler in;
 	struct err broken; /* the last line that could not be read; code ERR_NONE: none */
 	void (*closed)(void *arg);
@@ -225,7 +226,7 @@ static void packet_came(struct smp *smp, const uint8_t *packet, size_t len)
 
 static void fail_jobs(struct smp *smp, const struct err *e);
 
-static void line_came(void *arg, const char *line, size_t len)
+static void line_came(void *arg, const char *line, size_t len, uint64_t t_read_ns)
 {
 	struct smp *smp = arg;
 	const uint8_t *packet;
@@ -233,6 +234,7 @@ static void line_came(void *arg, const char *line, size_t len)
 	struct err e;
 	int ret;
 
+	(void)t_read_ns;
 	if (!line) {
 		smp_reset(&smp->in);
 		err_set(&e, ERR_GONE, "the console went silent: the power was cut");
@@ -614,6 +616,7 @@ static struct device *smp_create(const struct driver_env *env, json_t *opts, str
 		return NULL;
 	}
 	smp->env = *env;
+	smp->lines = (struct console_listener){line_came, smp, NULL};
 	smp->try_ms = (unsigned)try_ms;
 	smp->tries = (unsigned)tries;
 	smp->version = (unsigned)version;
@@ -627,7 +630,7 @@ static void smp_open(struct device *dev, struct op *op)
 {
 	struct smp *smp = smp_of(dev);
 
-	console_port_subscribe(smp->env.console, line_came, smp);
+	console_port_listen(smp->env.console, &smp->lines);
 	smp->opened = true;
 	op_done(op, NULL);
 }
@@ -658,8 +661,7 @@ static void smp_close(struct device *dev, void (*closed)(void *arg), void *arg)
 	smp->closing = true;
 	smp->closed = closed;
 	smp->closed_arg = arg;
-	if (smp->opened)
-		console_port_subscribe(smp->env.console, NULL, NULL);
+	console_port_unlisten(smp->env.console, &smp->lines);
 	err_set(&e, ERR_GONE, "the device was closed");
 	fail_jobs(smp, &e);
 	while (smp->sendings)

@@ -31,9 +31,18 @@ struct expectation {
 	struct err failed;
 };
 
+/* A telling of all listeners that is under way: of what, and who is next, unless it goes. */
+struct telling {
+	const char *line;
+	size_t len;
+	uint64_t t_read_ns;
+	struct console_listener *next;
+	struct telling *outer; /* that a listener's doing has come into */
+};
+
 struct console_port {
-	void (*fn)(void *arg, const char *line, size_t len);
-	void *arg;
+	struct console_listener *listeners;
+	struct telling *telling;
 	struct console *console;
 };
 
@@ -128,12 +137,12 @@ static void log_flush(struct console *c)
 /* Completes the line there is, for the log and for all who look at it. */
 static void end_line(struct console *c)
 {
-	if (c->line < c->ring.total) {
+	while (c->line < c->ring.total) {
 		struct line rest = line_at(c, c->line);
 
 		log_line(c, &rest);
+		c->line = rest.next;
 	}
-	c->line = c->ring.total;
 }
 
 static void log_mark(struct console *c, const char *what)
@@ -381,6 +390,28 @@ static void scan_cut(struct console *c, uint64_t t_read_ns)
 
 /* --- bytes in --------------------------------------------------------------------------------- */
 
+static void tell_rest(struct telling *t)
+{
+	while (t->next) {
+		struct console_listener *l = t->next;
+
+		t->next = l->next;
+		l->fn(l->arg, t->line, t->len, t->t_read_ns);
+	}
+}
+
+static void tell(struct console_port *port, const char *line, size_t len, uint64_t t_read_ns)
+{
+	struct telling telling = {line, len, t_read_ns, port->listeners, port->telling};
+
+	/* everybody hears what was first, first */
+	if (telling.outer)
+		tell_rest(telling.outer);
+	port->telling = &telling;
+	tell_rest(&telling);
+	port->telling = telling.outer;
+}
+
 static void take_lines(struct console *c, uint64_t t_read_ns)
 {
 	while (c->line < c->ring.total) {
@@ -391,8 +422,8 @@ static void take_lines(struct console *c, uint64_t t_read_ns)
 		log_line(c, &line);
 		c->line = line.next;
 		c->t_line = t_read_ns;
-		if (c->port.fn && c->powered)
-			c->port.fn(c->port.arg, line.text, line.len);
+		if (c->powered)
+			tell(&c->port, line.text, line.len, t_read_ns);
 	}
 	log_flush(c);
 }
@@ -452,12 +483,15 @@ void console_power_off(struct console *c, const char *how)
 
 	if (!c->powered)
 		return;
+	/* where one of several lines that came at once had the power switched off: the others */
+	take_lines(c, uv_hrtime());
+	if (!c->powered)
+		return;
 	snprintf(mark, sizeof(mark), "power %s", how);
 	log_mark(c, mark);
 	c->floor = c->ring.total;
 	c->powered = false;
-	if (c->port.fn)
-		c->port.fn(c->port.arg, NULL, 0);
+	tell(&c->port, NULL, 0, uv_hrtime());
 }
 
 void console_gap(struct console *c, const char *what)
@@ -609,9 +643,26 @@ void console_port_write(struct console_port *port, const char *data, size_t len,
 	port->console->conf.write(port->console->conf.arg, data, len, op);
 }
 
-void console_port_subscribe(
-	struct console_port *port, void (*fn)(void *arg, const char *line, size_t len), void *arg)
+void console_port_listen(struct console_port *port, struct console_listener *listener)
 {
-	port->fn = fn;
-	port->arg = arg;
+	struct console_listener **at = &port->listeners;
+
+	while (*at)
+		at = &(*at)->next;
+	listener->next = NULL;
+	*at = listener;
+}
+
+void console_port_unlisten(struct console_port *port, struct console_listener *listener)
+{
+	struct console_listener **at = &port->listeners;
+
+	while (*at && *at != listener)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = listener->next;
+	for (struct telling *t = port->telling; t; t = t->outer)
+		if (t->next == listener)
+			t->next = listener->next;
 }

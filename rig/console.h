@@ -46,7 +46,7 @@ int console_create(const struct console_conf *conf, struct console **out, struct
 /* Fails what still waits with ERR_GONE, completes the log, frees. NULL is accepted. */
 void console_destroy(struct console *console);
 
-/* The console as a transport sees it; lives as long as the console. */
+/* The console as drivers see it; lives as long as the console. */
 struct console_port *console_port(struct console *console);
 
 /* Bytes came in; t_read_ns is when they were read (uv_hrtime()). */
@@ -56,7 +56,7 @@ void console_input(struct console *console, const char *data, size_t len, uint64
 void console_power_on(struct console *console);
 
 /* The epoch is over; how is "off" or "cut" and goes into the log. What waits goes on waiting (for
- * the next power-on); a transport is told. Does nothing when the power was off already. */
+ * the next power-on); who listens is told. Does nothing when the power was off already. */
 void console_power_off(struct console *console, const char *how);
 
 /*

@@ -1,10 +1,12 @@
 /*
- * The console of a board as a transport driver sees it: bytes out, lines in. The keeper owns it.
+ * The console of a board as a driver with .needs_console sees it: bytes out, lines in. The keeper
+ * owns it.
  */
 #ifndef RIG_CONSOLE_PORT_H
 #define RIG_CONSOLE_PORT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct op;
 struct console_port;
@@ -12,12 +14,23 @@ struct console_port;
 /* Sends bytes to the DUT. data is borrowed for the call only. */
 void console_port_write(struct console_port *port, const char *data, size_t len, struct op *op);
 
-/*
- * Has fn called with every line that comes in (without its line end) since the last power-on. One
- * subscriber; NULL ends it. fn is also called with line NULL when the power goes, so that what
- * waits for an answer can stop waiting.
- */
-void console_port_subscribe(
-	struct console_port *port, void (*fn)(void *arg, const char *line, size_t len), void *arg);
+/* Whoever listens to a console: a transport, a trigger. Part of its own memory. */
+struct console_listener {
+	/*
+	 * Called with every line that comes in since the last power-on (without its line end;
+	 * t_read_ns: when that end was read, by uv_hrtime()'s clock), from within the call that
+	 * brings its bytes; and with line NULL when the power goes, after every line of before, so
+	 * that what waits for one can stop waiting.
+	 */
+	void (*fn)(void *arg, const char *line, size_t len, uint64_t t_read_ns);
+	void *arg;
+	struct console_listener *next; /* the port's */
+};
+
+/* Adds one that does not listen yet; they hear in the order in which they came. It must stay where
+ * it is until console_port_unlisten(), which may be called from any fn, and for one that does not
+ * listen. */
+void console_port_listen(struct console_port *port, struct console_listener *listener);
+void console_port_unlisten(struct console_port *port, struct console_listener *listener);
 
 #endif

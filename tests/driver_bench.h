@@ -157,8 +157,7 @@ struct console_port {
 	char out[65536];
 	size_t out_len;
 	unsigned delay_ms;
-	void (*line)(void *arg, const char *line, size_t len);
-	void *line_arg;
+	struct console_listener *listeners;
 	struct smp_reassembler in;
 	int requests; /* that came */
 	int writes;
@@ -174,6 +173,16 @@ struct console_port {
 	bool mismatch;
 };
 
+static inline void port_tell(struct console_port *port, const char *line, size_t len)
+{
+	struct console_listener *next;
+
+	for (struct console_listener *l = port->listeners; l; l = next) {
+		next = l->next;
+		l->fn(l->arg, line, len, uv_hrtime());
+	}
+}
+
 /* Delivers what has been said till now; answers to that wait for the next turn. */
 static inline void deliver(uv_timer_t *timer)
 {
@@ -188,8 +197,7 @@ static inline void deliver(uv_timer_t *timer)
 		left -= len + 1;
 		port->out_len -= len + 1;
 		memmove(port->out, end + 1, port->out_len);
-		if (port->line)
-			port->line(port->line_arg, line, len);
+		port_tell(port, line, len);
 	}
 }
 
@@ -315,11 +323,24 @@ void console_port_write(struct console_port *port, const char *data, size_t len,
 	op_done(op, NULL);
 }
 
-void console_port_subscribe(
-	struct console_port *port, void (*fn)(void *arg, const char *line, size_t len), void *arg)
+void console_port_listen(struct console_port *port, struct console_listener *listener)
 {
-	port->line = fn;
-	port->line_arg = arg;
+	struct console_listener **at = &port->listeners;
+
+	while (*at)
+		at = &(*at)->next;
+	listener->next = NULL;
+	*at = listener;
+}
+
+void console_port_unlisten(struct console_port *port, struct console_listener *listener)
+{
+	struct console_listener **at = &port->listeners;
+
+	while (*at && *at != listener)
+		at = &(*at)->next;
+	if (*at)
+		*at = listener->next;
 }
 
 static inline struct console_port *port_create(uv_loop_t *loop)
@@ -350,7 +371,7 @@ static inline void port_destroy(struct console_port *port)
 static inline void port_power_lost(struct console_port *port)
 {
 	port->out_len = 0;
-	port->line(port->line_arg, NULL, 0);
+	port_tell(port, NULL, 0);
 }
 
 #endif

@@ -58,9 +58,12 @@ static void follow(void *arg, const char *text, size_t len, uint64_t t_mono_ns)
 	append(followed, sizeof(followed), text, len);
 }
 
-static void port_line(void *arg, const char *line, size_t len)
+static void port_line(void *arg, const char *line, size_t len, uint64_t t_read_ns)
 {
-	(void)arg;
+	const char *who = arg;
+
+	assert_true(t_read_ns > 0 && t_read_ns <= uv_hrtime());
+	append(port_lines, sizeof(port_lines), who, strlen(who));
 	append(port_lines, sizeof(port_lines), line ? line : "(power gone)",
 		line ? len : strlen("(power gone)"));
 	append(port_lines, sizeof(port_lines), "/", 1);
@@ -372,7 +375,6 @@ static void a_line_without_end_is_cut_into_several(void **state)
 	(void)state;
 	memset(many, 'x', sizeof(many));
 	console_power_on(console);
-	console_port_subscribe(console_port(console), NULL, NULL);
 	for (int i = 0; i < 1000; i++)
 		console_input(console, many, sizeof(many), uv_hrtime());
 	in("END\n");
@@ -432,8 +434,10 @@ static void the_cut_watch_counts_lines_that_match(void **state)
 
 static void the_port_gives_whole_lines_while_there_is_power(void **state)
 {
+	struct console_listener l = {port_line, "", NULL};
+
 	(void)state;
-	console_port_subscribe(console_port(console), port_line, NULL);
+	console_port_listen(console_port(console), &l);
 	in("stale\n");
 	console_power_on(console);
 	in("one\r\ntw");
@@ -444,6 +448,87 @@ static void the_port_gives_whole_lines_while_there_is_power(void **state)
 	console_power_on(console);
 	in("three\n");
 	assert_string_equal(port_lines, "one/two/(power gone)/three/");
+}
+
+static void all_who_listen_hear_in_their_order_until_they_go(void **state)
+{
+	struct console_listener a = {port_line, "a:", NULL}, b = {port_line, "b:", NULL};
+	struct console_port *port = console_port(console);
+
+	(void)state;
+	console_port_unlisten(port, &a);
+	console_port_listen(port, &a);
+	console_port_listen(port, &b);
+	console_power_on(console);
+	in("one\n");
+	console_power_off(console, "off");
+	console_port_unlisten(port, &a);
+	console_power_on(console);
+	in("two\n");
+	console_port_unlisten(port, &b);
+	in("three\n");
+	assert_string_equal(port_lines, "a:one/b:one/a:(power gone)/b:(power gone)/b:two/");
+}
+
+struct leaver {
+	struct console_listener self;
+	struct console_listener *with; /* goes, too */
+};
+
+static void leaves(void *arg, const char *line, size_t len, uint64_t t_read_ns)
+{
+	struct leaver *leaver = arg;
+
+	port_line("l:", line, len, t_read_ns);
+	console_port_unlisten(console_port(console), &leaver->self);
+	console_port_unlisten(console_port(console), leaver->with);
+}
+
+static void one_that_goes_while_lines_are_told_takes_another_with_it(void **state)
+{
+	struct console_listener b = {port_line, "b:", NULL}, c = {port_line, "c:", NULL};
+	struct leaver leaver = {{leaves, &leaver, NULL}, &b};
+	struct console_port *port = console_port(console);
+
+	(void)state;
+	console_port_listen(port, &leaver.self);
+	console_port_listen(port, &b);
+	console_port_listen(port, &c);
+	console_power_on(console);
+	in("one\ntwo\n");
+	assert_string_equal(port_lines, "l:one/c:one/c:two/");
+}
+
+static void switches_off(void *arg, const char *line, size_t len, uint64_t t_read_ns)
+{
+	port_line(arg, line, len, t_read_ns);
+	if (line)
+		console_power_off(console, "cut");
+}
+
+static void what_came_with_the_line_that_took_the_power_is_told_and_logged(void **state)
+{
+	struct console_listener a = {switches_off, "a:", NULL}, b = {port_line, "b:", NULL};
+	char log[4096] = "";
+	FILE *f;
+
+	(void)state;
+	console_port_listen(console_port(console), &a);
+	console_port_listen(console_port(console), &b);
+	console_power_on(console);
+	in("one\ntwo\nthree\npart");
+	in("late\n");
+	assert_string_equal(port_lines, "a:one/b:one/a:two/b:two/a:three/b:three/"
+					"a:(power gone)/b:(power gone)/");
+	f = fopen(log_path, "r");
+	assert_non_null(f);
+	assert_true(fread(log, 1, sizeof(log) - 1, f) > 0);
+	fclose(f);
+	for (const char *const *line = (const char *const[]){"] one\n", "] two\n", "] three\n",
+		     "] part\n", "power cut", NULL};
+		*line; line++)
+		if (!strstr(log, *line))
+			fail_msg("not in the log: %s:\n%s", *line, log);
 }
 
 static void what_is_followed_is_valid_utf8_even_when_split(void **state)
@@ -611,6 +696,9 @@ int main(void)
 		claim(the_cut_watch_fires_once_on_bytes_from_now_on),
 		claim(the_cut_watch_counts_lines_that_match),
 		claim(the_port_gives_whole_lines_while_there_is_power),
+		claim(all_who_listen_hear_in_their_order_until_they_go),
+		claim(one_that_goes_while_lines_are_told_takes_another_with_it),
+		claim(what_came_with_the_line_that_took_the_power_is_told_and_logged),
 		claim(what_is_followed_is_valid_utf8_even_when_split),
 		claim(tail_shows_the_last_lines_since_power_on),
 		claim(a_timeout_names_the_pattern_and_the_last_lines),

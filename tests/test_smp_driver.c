@@ -363,7 +363,7 @@ static void close_fails_what_is_under_way(void **state)
 	b->dev = NULL;
 	assert_failed(&b->loop, &o[0], ERR_GONE, "closed");
 	assert_failed(&b->loop, &o[1], ERR_GONE, "closed");
-	assert_null(b->port->line);
+	assert_null(b->port->listeners);
 }
 
 /* --- upload --- */
