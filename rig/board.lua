@@ -244,15 +244,25 @@ function Board:application(release)
 	return path
 end
 
--- With the DUT held in reset, so that not one instruction of it runs while the probe looks.
+-- Keeps the DUT from running its firmware when it gets power: by the strap that has it come up in its loader, where it
+-- has one, else by its reset line.
+local function keep_still(board, on)
+	if board:can("strap") then
+		board.strap:set(on)
+	else
+		board.probe:hold_reset { hold = on }
+	end
+end
+
+-- With the DUT held in reset or in its loader, so that not one instruction of its firmware runs while the probe looks.
 function Board:with_probe(f)
 	self:power_off()
-	self.probe:hold_reset { hold = true }
+	keep_still(self, true)
 	self:power_on()
 	local result = f()
 	self.probe:release()
 	self:power_off()
-	self.probe:hold_reset { hold = false }
+	keep_still(self, false)
 	return result
 end
 
@@ -273,7 +283,21 @@ function Board:flash_release(release)
 	})
 end
 
--- Flashes the release unless the board already runs exactly that, proven. Leaves it up and ready.
+-- Where no probe reaches the flash, the board type installs the release in its own way.
+local function put_release(board, release)
+	if board:can("probe") then
+		board:flash_release(release)
+		board:power_on()
+		board:wait_ready()
+		return "freshly flashed"
+	end
+	board.holds = nil
+	dut_function(board, "install")(board, { path = board:application(release), version = release.version })
+	prim.record("prepare", { how = "update", release = release.version })
+	return "installed"
+end
+
+-- Puts the release on the board unless it already runs exactly that, proven. Leaves it up and ready.
 function Board:hold(release)
 	if self.holds == release.version then
 		self:power_off()
@@ -285,12 +309,10 @@ function Board:hold(release)
 			return
 		end
 	end
-	self:flash_release(release)
-	self:power_on()
-	self:wait_ready()
+	local how = put_release(self, release)
 	local version = self:version()
 	if version ~= release.version then
-		fail("dut", "freshly flashed with %s, it says it runs %s", release.version, tostring(version))
+		fail("dut", "%s with %s, it says it runs %s", how, release.version, tostring(version))
 	end
 	self.holds = release.version
 end
@@ -344,8 +366,12 @@ function Board:identify(region)
 	return tool("identify", path, 0, size, page, references)
 end
 
--- True when the region holds the release's image, byte for byte. Leaves power off.
+-- True when the region holds the release's image, byte for byte. Leaves power off. Where no probe reaches the flash, the
+-- board type looks, on a board that is up.
 function Board:image_intact(region, release)
+	if not self:can("probe") then
+		return dut_function(self, "image_intact")(self, { path = self:application(release), version = release.version })
+	end
 	local found = self:identify(region)
 	return found.release == release.version, found.detail
 end

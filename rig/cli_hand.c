@@ -122,16 +122,19 @@ static int flash_board(struct cli *cli, struct rpc *keeper, const json_t *board,
 	bool was_on, struct err *e)
 {
 	const json_t *flash = json_object_get(board, "flash");
+	/* the strap that has it come up in its loader keeps its firmware still as reset does */
+	bool strap = json_object_get(json_object_get(board, "devices"), "strap") != NULL;
+	const char *still = strap ? "strap.set" : "probe.hold_reset", *how = strap ? "on" : "hold";
 	struct step steps[] = {
 		{"power.set", json_pack("{s:b}", "on", 0)},
-		{"probe.hold_reset", json_pack("{s:b}", "hold", 1)},
+		{still, json_pack("{s:b}", how, 1)},
 		{"power.set", json_pack("{s:b}", "on", 1)},
 		{"probe.program",
 			json_pack("{s:O, s:[[O, O]]}", "segments", segments, "erase",
 				json_object_get(flash, "base"), json_object_get(flash, "size"))},
 		{"probe.release", json_object()},
 		{"power.set", json_pack("{s:b}", "on", 0)},
-		{"probe.hold_reset", json_pack("{s:b}", "hold", 0)},
+		{still, json_pack("{s:b}", how, 0)},
 		{"power.set", json_pack("{s:b}", "on", was_on)},
 	};
 

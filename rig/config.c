@@ -150,8 +150,9 @@ static const struct schema power_off_fields[] = {
 static const struct schema type_fields[] = {
 	{.name = "soc", .type = SCHEMA_STRING, .required = true},
 	{.name = "openocd", .type = SCHEMA_OBJECT, .fields = openocd_fields},
-	{.name = "flash", .type = SCHEMA_OBJECT, .required = true, .fields = flash_fields},
-	{.name = "regions", .type = SCHEMA_MAP, .required = true, .fields = &region},
+	/* both, or neither: a board whose flash no probe reaches */
+	{.name = "flash", .type = SCHEMA_OBJECT, .fields = flash_fields},
+	{.name = "regions", .type = SCHEMA_MAP, .fields = &region},
 	{.name = "may_write",
 		.type = SCHEMA_LIST,
 		.min = 1,
@@ -336,6 +337,11 @@ static int check_regions(const struct schema_where *where, json_t *type, struct 
 	const char *name, *other;
 	json_t *r, *q;
 
+	if (!flash != !regions)
+		return schema_error(where, NULL, e,
+			"%s is missing; expected flash and regions, or neither where no probe "
+			"reaches the flash",
+			flash ? "regions" : "flash");
 	json_object_foreach (regions, name, r) {
 		const struct lua_data_path path = {&up, name, 0};
 		json_int_t from = json_integer_value(json_array_get(r, 0));
@@ -573,6 +579,19 @@ static json_t *merge(const struct load *l, const struct lua_data_block *b, json_
 	return board;
 }
 
+/* What a probe reaches, the board type has to say. */
+static int check_probe(const struct schema_where *where, json_t *board, struct err *e)
+{
+	const struct lua_data_path at = {NULL, "probe", 0};
+
+	if (json_object_get(json_object_get(board, "devices"), "probe") &&
+		!json_object_get(board, "flash"))
+		return schema_error(where, &at, e,
+			"board type \"%s\" has no flash for a probe to reach",
+			json_string_value(json_object_get(board, "type")));
+	return 0;
+}
+
 static bool has_meter(json_t *board, json_t *catalogue)
 {
 	json_t *devices = json_object_get(board, "devices");
@@ -630,6 +649,8 @@ static int add_board(struct load *l, const struct lua_data_block *b, struct err 
 	}
 	if (rc == 0)
 		rc = check_power_off(&where, board, l->catalogue, e);
+	if (rc == 0)
+		rc = check_probe(&where, board, e);
 	if (rc == 0)
 		json_object_set(boards, b->which, board);
 	json_decref(board);

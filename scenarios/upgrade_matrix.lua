@@ -38,7 +38,7 @@ return rig.scenario {
 	name = "upgrade-matrix",
 	about = "every transition of the policy: version, image, user data; refusals refused, failing updates reverted",
 	over = "transitions",
-	needs = { "power", "console", "probe", "transport" },
+	needs = { "power", "console" },
 
 	run = function(t, board, item)
 		local holds = item.to

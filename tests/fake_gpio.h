@@ -22,7 +22,7 @@
 #define FAKE_CHIPS 2
 #define FAKE_LINES 8
 
-struct fake_line {
+struct fake_gpio_line {
 	char name[32], consumer[32];
 	bool used, output, active_low;
 	bool open;    /* an open drain, or source */
@@ -43,7 +43,7 @@ struct fake_chip {
 	unsigned lines, born; /* how often it was plugged in */
 	bool there;
 	int refuse; /* errno of an open; 0: none */
-	struct fake_line line[FAKE_LINES];
+	struct fake_gpio_line line[FAKE_LINES];
 };
 
 struct fake_kernel {
@@ -58,7 +58,7 @@ static struct fake_kernel *fake_kernel;
 /* A handle on a line, or on a chip. */
 struct fake_handle {
 	struct fake_chip *chip;
-	struct fake_line *line;
+	struct fake_gpio_line *line;
 	unsigned born;
 };
 
@@ -69,7 +69,7 @@ static inline const char *fake_dir(void)
 
 /* --- levels and edges ------------------------------------------------------------------------- */
 
-static inline bool fake_level(const struct fake_chip *chip, const struct fake_line *l)
+static inline bool fake_level(const struct fake_chip *chip, const struct fake_gpio_line *l)
 {
 	bool drives = l->output && !(l->open && l->driven == l->active_low);
 
@@ -89,7 +89,7 @@ static inline uint64_t fake_now(void)
 }
 
 /* The kernel tells an edge, if it is one of those asked for. */
-static inline void fake_edge_at(struct fake_line *l, bool high, uint64_t t_ns)
+static inline void fake_edge_at(struct fake_gpio_line *l, bool high, uint64_t t_ns)
 {
 	bool rising = high != l->active_low;
 	struct gpio_v2_line_event event = {
@@ -165,7 +165,7 @@ static inline bool fake_dead(const struct fake_handle *h)
 
 static inline int fake_take(struct fake_handle *h, const char *consumer)
 {
-	struct fake_line *l = h->line;
+	struct fake_gpio_line *l = h->line;
 
 	if (fake_dead(h))
 		return -1;
@@ -181,7 +181,7 @@ static inline int fake_take(struct fake_handle *h, const char *consumer)
 
 static inline void fake_drive(struct fake_handle *h, bool active)
 {
-	struct fake_line *l = h->line;
+	struct fake_gpio_line *l = h->line;
 	size_t len = strlen(fake_kernel->sets);
 	bool high = active != l->active_low;
 
@@ -190,7 +190,7 @@ static inline void fake_drive(struct fake_handle *h, bool active)
 	FAKE_CHANGE(h->chip, l->driven = high);
 }
 
-static inline int fake_make_pipe(struct fake_line *l)
+static inline int fake_make_pipe(struct fake_gpio_line *l)
 {
 	assert_return_code(pipe2(l->pipe, O_CLOEXEC), 0);
 	return l->pipe[0];
@@ -199,7 +199,7 @@ static inline int fake_make_pipe(struct fake_line *l)
 /* The reading end is closed by who reads, for it may be the one interface's or the other's. */
 static inline void fake_release(const struct fake_handle *h)
 {
-	struct fake_line *l = h->line;
+	struct fake_gpio_line *l = h->line;
 
 	if (h->born != h->chip->born || !h->chip->there)
 		return;
@@ -250,7 +250,7 @@ static inline void fake_unplug(unsigned chip)
 
 	c->there = false;
 	for (int i = 0; i < FAKE_LINES; i++) {
-		struct fake_line *l = &c->line[i];
+		struct fake_gpio_line *l = &c->line[i];
 
 		if (l->pipe[1] >= 0)
 			close(l->pipe[1]);

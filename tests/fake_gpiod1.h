@@ -146,7 +146,7 @@ int gpiod_line_active_state(struct gpiod_line *line)
 int gpiod_line_request(
 	struct gpiod_line *line, const struct gpiod_line_request_config *config, int default_val)
 {
-	struct fake_line *l = line->handle.line;
+	struct fake_gpio_line *l = line->handle.line;
 
 	if (fake_take(&line->handle, config->consumer) != 0)
 		return -1;
@@ -189,7 +189,7 @@ int gpiod_line_set_value(struct gpiod_line *line, int value)
 /* --- the kernel's own ------------------------------------------------------------------------- */
 
 /* The line whose edges are read from fd. */
-static inline struct fake_line *fake_line_of(int fd, struct fake_chip **chip)
+static inline struct fake_gpio_line *fake_line_of(int fd, struct fake_chip **chip)
 {
 	for (struct fake_kernel *k = fake_kernel; k; k = k->below)
 		for (int i = 0; i < FAKE_CHIPS * FAKE_LINES; i++) {
@@ -232,7 +232,7 @@ static inline int fake_ioctl(int fd, unsigned long what, void *arg)
 {
 	struct gpio_v2_line_values *values = arg;
 	struct fake_chip *chip;
-	struct fake_line *l;
+	struct fake_gpio_line *l;
 
 	if (what == GPIO_V2_GET_LINE_IOCTL)
 		return fake_request_edges(fd, arg);
@@ -250,7 +250,7 @@ static inline int fake_ioctl(int fd, unsigned long what, void *arg)
 static inline int fake_close(int fd)
 {
 	struct fake_chip *chip;
-	struct fake_line *l = fake_line_of(fd, &chip);
+	struct fake_gpio_line *l = fake_line_of(fd, &chip);
 
 	if (l)
 		fake_release(&(struct fake_handle){chip, l, chip->born});

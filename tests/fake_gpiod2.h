@@ -126,7 +126,7 @@ struct gpiod_chip_info {
 };
 
 struct gpiod_line_info {
-	struct fake_line line;
+	struct fake_gpio_line line;
 };
 
 struct gpiod_chip *gpiod_chip_open(const char *path)
@@ -368,7 +368,7 @@ struct gpiod_line_request *gpiod_chip_request_lines(struct gpiod_chip *chip,
 	struct gpiod_request_config *req_cfg, struct gpiod_line_config *line_cfg)
 {
 	const struct gpiod_line_settings *s = &line_cfg->settings;
-	struct fake_line *l = &chip->handle.chip->line[line_cfg->offset];
+	struct fake_gpio_line *l = &chip->handle.chip->line[line_cfg->offset];
 	struct gpiod_line_request *r;
 
 	assert_true(line_cfg->filled);

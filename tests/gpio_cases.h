@@ -123,7 +123,7 @@ static void case_refused(const char *driver, const char *changes, const char *te
 		fail_msg("%s: \"%s\" does not say \"%s\"", changes, e.msg, text);
 }
 
-static struct fake_line *case_line(unsigned chip, unsigned line)
+static struct fake_gpio_line *case_line(unsigned chip, unsigned line)
 {
 	return &fake_kernel->chip[chip].line[line];
 }

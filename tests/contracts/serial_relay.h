@@ -60,6 +60,6 @@ static void serial_relay_unplug(void *bench)
 static const struct contract contract_serial_relay = {"serial-relay",
 	"{\"usb_serial\": \"RIG1\", \"channel\": 1, \"read_back\": \"always\"}", serial_relay_setup,
 	serial_relay_teardown, serial_relay_break_open, serial_relay_mend, serial_relay_start,
-	serial_relay_start_stuck, serial_relay_mend, serial_relay_unplug, false};
+	serial_relay_start_stuck, serial_relay_mend, serial_relay_unplug, false, NULL};
 
 #endif
