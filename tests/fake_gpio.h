@@ -38,7 +38,7 @@ struct fake_gpio_line {
 	int refuse; /* errno of a request; 0: none */
 };
 
-struct fake_chip {
+struct fake_gpio_chip {
 	char name[32], label[32];
 	unsigned lines, born; /* how often it was plugged in */
 	bool there;
@@ -49,38 +49,39 @@ struct fake_chip {
 struct fake_kernel {
 	struct fake_kernel *below; /* the one before this */
 	void *scratch;
-	struct fake_chip chip[FAKE_CHIPS];
+	struct fake_gpio_chip chip[FAKE_CHIPS];
 	char sets[256]; /* "chip.line=level" of each level that was driven, with spaces between */
 };
 
 static struct fake_kernel *fake_kernel;
 
 /* A handle on a line, or on a chip. */
-struct fake_handle {
-	struct fake_chip *chip;
+struct fake_gpio_handle {
+	struct fake_gpio_chip *chip;
 	struct fake_gpio_line *line;
 	unsigned born;
 };
 
-static inline const char *fake_dir(void)
+static inline const char *fake_gpio_dir(void)
 {
 	return ((struct scratch *)fake_kernel->scratch)->dir;
 }
 
 /* --- levels and edges ------------------------------------------------------------------------- */
 
-static inline bool fake_level(const struct fake_chip *chip, const struct fake_gpio_line *l)
+static inline bool fake_gpio_level(
+	const struct fake_gpio_chip *chip, const struct fake_gpio_line *l)
 {
 	bool drives = l->output && !(l->open && l->driven == l->active_low);
 
 	if (drives && !l->shorted)
 		return l->driven;
 	if (!l->output && l->follows >= 0)
-		return fake_level(chip, &chip->line[l->follows]);
+		return fake_gpio_level(chip, &chip->line[l->follows]);
 	return l->level;
 }
 
-static inline uint64_t fake_now(void)
+static inline uint64_t fake_gpio_now(void)
 {
 	struct timespec t;
 
@@ -111,11 +112,11 @@ static inline void fake_edge_at(struct fake_gpio_line *l, bool high, uint64_t t_
 		bool before_[FAKE_LINES];                                                          \
                                                                                                    \
 		for (int i_ = 0; i_ < FAKE_LINES; i_++)                                            \
-			before_[i_] = fake_level(chip, &(chip)->line[i_]);                         \
+			before_[i_] = fake_gpio_level(chip, &(chip)->line[i_]);                    \
 		change;                                                                            \
 		for (int i_ = 0; i_ < FAKE_LINES; i_++)                                            \
-			if (fake_level(chip, &(chip)->line[i_]) != before_[i_])                    \
-				fake_edge_at(&(chip)->line[i_], !before_[i_], fake_now());         \
+			if (fake_gpio_level(chip, &(chip)->line[i_]) != before_[i_])               \
+				fake_edge_at(&(chip)->line[i_], !before_[i_], fake_gpio_now());    \
 	} while (0)
 
 static inline void fake_pull(unsigned chip, unsigned line, bool high)
@@ -138,16 +139,16 @@ static inline void fake_pulse(unsigned chip, unsigned line, unsigned times)
 
 /* --- what the interfaces are made of ---------------------------------------------------------- */
 
-static inline struct fake_chip *fake_chip_of(const char *path)
+static inline struct fake_gpio_chip *fake_chip_of(const char *path)
 {
 	char real[PATH_MAX], known[PATH_MAX];
 
 	if (!realpath(path, real))
 		return NULL;
 	for (int i = 0; i < FAKE_CHIPS; i++) {
-		struct fake_chip *c = &fake_kernel->chip[i];
+		struct fake_gpio_chip *c = &fake_kernel->chip[i];
 
-		snprintf(known, sizeof(known), "%s/%s", fake_dir(), c->name);
+		snprintf(known, sizeof(known), "%s/%s", fake_gpio_dir(), c->name);
 		if (c->there && strcmp(known, real) == 0)
 			return c;
 	}
@@ -155,7 +156,7 @@ static inline struct fake_chip *fake_chip_of(const char *path)
 	return NULL;
 }
 
-static inline bool fake_dead(const struct fake_handle *h)
+static inline bool fake_dead(const struct fake_gpio_handle *h)
 {
 	if (h->chip->there && h->born == h->chip->born)
 		return false;
@@ -163,7 +164,7 @@ static inline bool fake_dead(const struct fake_handle *h)
 	return true;
 }
 
-static inline int fake_take(struct fake_handle *h, const char *consumer)
+static inline int fake_take(struct fake_gpio_handle *h, const char *consumer)
 {
 	struct fake_gpio_line *l = h->line;
 
@@ -179,7 +180,7 @@ static inline int fake_take(struct fake_handle *h, const char *consumer)
 	return 0;
 }
 
-static inline void fake_drive(struct fake_handle *h, bool active)
+static inline void fake_drive(struct fake_gpio_handle *h, bool active)
 {
 	struct fake_gpio_line *l = h->line;
 	size_t len = strlen(fake_kernel->sets);
@@ -197,7 +198,7 @@ static inline int fake_make_pipe(struct fake_gpio_line *l)
 }
 
 /* The reading end is closed by who reads, for it may be the one interface's or the other's. */
-static inline void fake_release(const struct fake_handle *h)
+static inline void fake_release(const struct fake_gpio_handle *h)
 {
 	struct fake_gpio_line *l = h->line;
 
@@ -212,25 +213,25 @@ static inline void fake_release(const struct fake_handle *h)
 	l->consumer[0] = '\0';
 }
 
-static inline int fake_get(const struct fake_handle *h)
+static inline int fake_get(const struct fake_gpio_handle *h)
 {
 	if (fake_dead(h))
 		return -1;
-	return fake_level(h->chip, h->line) != h->line->active_low;
+	return fake_gpio_level(h->chip, h->line) != h->line->active_low;
 }
 
 /* --- plugging --------------------------------------------------------------------------------- */
 
 /* A chip's file, in path. */
-static inline const char *fake_path(const struct fake_chip *c, char path[128])
+static inline const char *fake_path(const struct fake_gpio_chip *c, char path[128])
 {
-	snprintf(path, 128, "%.64s/%.31s", fake_dir(), c->name);
+	snprintf(path, 128, "%.64s/%.31s", fake_gpio_dir(), c->name);
 	return path;
 }
 
 static inline void fake_plug(unsigned chip)
 {
-	struct fake_chip *c = &fake_kernel->chip[chip];
+	struct fake_gpio_chip *c = &fake_kernel->chip[chip];
 	char path[128];
 	int fd;
 
@@ -245,7 +246,7 @@ static inline void fake_plug(unsigned chip)
 
 static inline void fake_unplug(unsigned chip)
 {
-	struct fake_chip *c = &fake_kernel->chip[chip];
+	struct fake_gpio_chip *c = &fake_kernel->chip[chip];
 	char path[128];
 
 	c->there = false;
@@ -274,7 +275,7 @@ static inline struct fake_kernel *fake_boot(void)
 	fake_kernel = k;
 	assert_int_equal(scratch_setup(&k->scratch), 0);
 	for (unsigned i = 0; i < FAKE_CHIPS; i++) {
-		struct fake_chip *c = &k->chip[i];
+		struct fake_gpio_chip *c = &k->chip[i];
 
 		snprintf(c->name, sizeof(c->name), "gpiochip%u", i);
 		snprintf(c->label, sizeof(c->label), "%s", labels[i]);
@@ -307,12 +308,12 @@ static inline void fake_halt(struct fake_kernel *k)
 #endif
 #undef RIG_GPIOD
 #define RIG_GPIOD FAKE_GPIOD
-#define GPIO_LIB_DIR fake_dir()
+#define GPIO_LIB_DIR fake_gpio_dir()
 
 #if FAKE_GPIOD == 1
 #include "fake_gpiod1.h"
 #define GPIO_LIB_IOCTL fake_ioctl
-#define GPIO_LIB_CLOSE fake_close
+#define GPIO_LIB_CLOSE fake_gpio_close
 
 #include "drivers/gpio_v1.c" /* NOLINT(bugprone-suspicious-include) */
 #else

@@ -38,12 +38,12 @@ struct gpiod_line_request_config {
 struct gpiod_chip;
 
 struct gpiod_line {
-	struct fake_handle handle;
+	struct fake_gpio_handle handle;
 	bool requested;
 };
 
 struct gpiod_chip {
-	struct fake_handle handle;
+	struct fake_gpio_handle handle;
 	struct gpiod_line lines[FAKE_LINES];
 };
 
@@ -67,7 +67,7 @@ int gpiod_line_set_value(struct gpiod_line *line, int value);
 
 struct gpiod_chip *gpiod_chip_open(const char *path)
 {
-	struct fake_chip *known = fake_chip_of(path);
+	struct fake_gpio_chip *known = fake_chip_of(path);
 	struct gpiod_chip *chip;
 
 	if (!known || known->refuse) {
@@ -75,9 +75,10 @@ struct gpiod_chip *gpiod_chip_open(const char *path)
 		return NULL;
 	}
 	chip = calloc(1, sizeof(*chip));
-	chip->handle = (struct fake_handle){known, NULL, known->born};
+	chip->handle = (struct fake_gpio_handle){known, NULL, known->born};
 	for (int i = 0; i < FAKE_LINES; i++)
-		chip->lines[i].handle = (struct fake_handle){known, &known->line[i], known->born};
+		chip->lines[i].handle =
+			(struct fake_gpio_handle){known, &known->line[i], known->born};
 	return chip;
 }
 
@@ -189,7 +190,7 @@ int gpiod_line_set_value(struct gpiod_line *line, int value)
 /* --- the kernel's own ------------------------------------------------------------------------- */
 
 /* The line whose edges are read from fd. */
-static inline struct fake_gpio_line *fake_line_of(int fd, struct fake_chip **chip)
+static inline struct fake_gpio_line *fake_gpio_line_of(int fd, struct fake_gpio_chip **chip)
 {
 	for (struct fake_kernel *k = fake_kernel; k; k = k->below)
 		for (int i = 0; i < FAKE_CHIPS * FAKE_LINES; i++) {
@@ -203,7 +204,7 @@ static inline struct fake_gpio_line *fake_line_of(int fd, struct fake_chip **chi
 static inline int fake_request_edges(int fd, struct gpio_v2_line_request *ask)
 {
 	char link[64], path[PATH_MAX];
-	struct fake_handle h = {0};
+	struct fake_gpio_handle h = {0};
 	ssize_t n;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -231,29 +232,29 @@ static inline int fake_request_edges(int fd, struct gpio_v2_line_request *ask)
 static inline int fake_ioctl(int fd, unsigned long what, void *arg)
 {
 	struct gpio_v2_line_values *values = arg;
-	struct fake_chip *chip;
+	struct fake_gpio_chip *chip;
 	struct fake_gpio_line *l;
 
 	if (what == GPIO_V2_GET_LINE_IOCTL)
 		return fake_request_edges(fd, arg);
 	assert_int_equal(what, GPIO_V2_LINE_GET_VALUES_IOCTL);
-	l = fake_line_of(fd, &chip);
+	l = fake_gpio_line_of(fd, &chip);
 	if (!l) {
 		errno = ENODEV;
 		return -1;
 	}
-	values->bits = fake_level(chip, l) != l->active_low;
+	values->bits = fake_gpio_level(chip, l) != l->active_low;
 	return 0;
 }
 
 /* The kernel lets go of a line when the last file descriptor of its request is closed. */
-static inline int fake_close(int fd)
+static inline int fake_gpio_close(int fd)
 {
-	struct fake_chip *chip;
-	struct fake_gpio_line *l = fake_line_of(fd, &chip);
+	struct fake_gpio_chip *chip;
+	struct fake_gpio_line *l = fake_gpio_line_of(fd, &chip);
 
 	if (l)
-		fake_release(&(struct fake_handle){chip, l, chip->born});
+		fake_release(&(struct fake_gpio_handle){chip, l, chip->born});
 	return close(fd);
 }
 

@@ -117,12 +117,12 @@ unsigned long gpiod_edge_event_get_line_seqno(struct gpiod_edge_event *event);
 /* --- chips and what is known of them ---------------------------------------------------------- */
 
 struct gpiod_chip {
-	struct fake_handle handle;
+	struct fake_gpio_handle handle;
 };
 
 /* Snapshots, as the library's are. */
 struct gpiod_chip_info {
-	struct fake_chip chip;
+	struct fake_gpio_chip chip;
 };
 
 struct gpiod_line_info {
@@ -131,7 +131,7 @@ struct gpiod_line_info {
 
 struct gpiod_chip *gpiod_chip_open(const char *path)
 {
-	struct fake_chip *known = fake_chip_of(path);
+	struct fake_gpio_chip *known = fake_chip_of(path);
 	struct gpiod_chip *chip;
 
 	if (!known || known->refuse) {
@@ -139,7 +139,7 @@ struct gpiod_chip *gpiod_chip_open(const char *path)
 		return NULL;
 	}
 	chip = calloc(1, sizeof(*chip));
-	chip->handle = (struct fake_handle){known, NULL, known->born};
+	chip->handle = (struct fake_gpio_handle){known, NULL, known->born};
 	return chip;
 }
 
@@ -344,7 +344,7 @@ void gpiod_request_config_set_event_buffer_size(
 /* --- requests --------------------------------------------------------------------------------- */
 
 struct gpiod_line_request {
-	struct fake_handle handle;
+	struct fake_gpio_handle handle;
 	unsigned int offset;
 	int fd;
 };

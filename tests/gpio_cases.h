@@ -130,7 +130,7 @@ static struct fake_gpio_line *case_line(unsigned chip, unsigned line)
 
 static bool case_high(unsigned chip, unsigned line)
 {
-	return fake_level(&fake_kernel->chip[chip], case_line(chip, line));
+	return fake_gpio_level(&fake_kernel->chip[chip], case_line(chip, line));
 }
 
 /* Runs the loop until *counter is n. */
@@ -396,7 +396,7 @@ static void lines_are_found_by_name_label_path_and_number(void **state)
 		close_device(&b->loop, b->dev);
 		b->dev = NULL;
 	}
-	snprintf(path, sizeof(path), "{\"chip\": \"%s/gpiochip1\", \"line\": 3}", fake_dir());
+	snprintf(path, sizeof(path), "{\"chip\": \"%s/gpiochip1\", \"line\": 3}", fake_gpio_dir());
 	case_open(b, "gpio-relay", path);
 	assert_true(case_line(1, 3)->used);
 }
@@ -672,8 +672,8 @@ static void edges_count_from_the_mark_on(void **state)
 	assert_int_equal(case_count(b), 900);
 	/* one from before the mark that arrives after it is not of this mark */
 	case_mark(b);
-	fake_edge_at(case_line(1, 2), true, fake_now() - 1000000000);
-	fake_edge_at(case_line(1, 2), true, fake_now());
+	fake_edge_at(case_line(1, 2), true, fake_gpio_now() - 1000000000);
+	fake_edge_at(case_line(1, 2), true, fake_gpio_now());
 	assert_int_equal(case_count(b), 1);
 }
 
@@ -798,9 +798,9 @@ static void edges_that_ran_into_one_another_show_when_both_count(void **state)
 	struct outcome o;
 
 	case_open(b, "gpio-edge", "{\"line_name\": \"FLASH1\", \"edge\": \"both\"}");
-	fake_edge_at(case_line(1, 2), true, fake_now());
+	fake_edge_at(case_line(1, 2), true, fake_gpio_now());
 	assert_int_equal(case_count(b), 1);
-	fake_edge_at(case_line(1, 2), true, fake_now());
+	fake_edge_at(case_line(1, 2), true, fake_gpio_now());
 	b->dev->driver->trigger->state(b->dev, outcome_start(&b->loop, &o, 10000));
 	assert_failed(&b->loop, &o, ERR_BENCH, "two rising edges in a row");
 	outcome_finish(&o);
