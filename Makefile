@@ -21,7 +21,7 @@ PKGS_BUILD := build-essential pkg-config libuv1-dev libjansson-dev liblua5.4-dev
 	nettle-dev libpcre2-dev libunicorn-dev libgpiod-dev libusb-1.0-0-dev libserialport-dev \
 	libcurl4-openssl-dev gcc-arm-none-eabi openocd
 # npm brings the TAP parser that is not ours; a machine may have it from elsewhere
-PKGS_CHECK := libcmocka-dev perl procps $(if $(shell command -v npm),,nodejs npm)
+PKGS_CHECK := libcmocka-dev libumockdev-dev umockdev perl procps $(if $(shell command -v npm),,nodejs npm)
 PKGS_FUZZ := clang
 PKGS_LINT := clang-format clang-tidy cppcheck lua-check
 
@@ -110,6 +110,11 @@ $(B)/tests/test_vboard%: $(B)/obj/tests/test_vboard%.o $(LIBVB) $(LIBDRV) $(LIBR
 $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(LIBLUA) $(LIBDRV) $(LIBRIG)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(GROUP) -lcmocka $(LUA_LDLIBS) $(DRV_LDLIBS) $(PKG_LDLIBS)
+
+# umockdev plays a device to the real libusb
+UMOCKDEV = $(shell pkg-config --$(1) umockdev-1.0 2>/dev/null)
+$(B)/obj/tests/test_usb_umockdev.o: CFLAGS += $(call UMOCKDEV,cflags)
+$(B)/tests/test_usb_umockdev: PKG_LDLIBS += $(call UMOCKDEV,libs)
 
 # fuzz targets: with the driver of tests/fuzz for check, with libFuzzer's in the variant fuzz
 $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/driver.o) \

@@ -123,7 +123,7 @@ static bool read_info(const char *device, struct usb_info *info)
 	memset(info, 0, sizeof(*info));
 	if (strchr(device, ':') || strlen(device) >= sizeof(info->path))
 		return false; /* an interface */
-	snprintf(info->path, sizeof(info->path), "%s", device);
+	memcpy(info->path, device, strlen(device) + 1);
 	info->bus = number_of(device, "busnum", 10, &bad);
 	info->address = number_of(device, "devnum", 10, &bad);
 	info->vendor = number_of(device, "idVendor", 16, &bad);

@@ -57,15 +57,15 @@ static void unlink_queued(struct usb_instance *u, struct usb_queued *q)
 /* Completes an operation, if there is one. Steals result. */
 static void end_op(struct op *op, const struct err *e, json_t *result)
 {
-	if (!op) {
-		json_decref(result);
+	if (op)
+		op_on_cancel(op, NULL, NULL);
+	if (op && !e) {
+		op_done(op, result);
 		return;
 	}
-	op_on_cancel(op, NULL, NULL);
-	if (e)
+	json_decref(result);
+	if (op)
 		op_fail(op, e);
-	else
-		op_done(op, result);
 }
 
 /* Ends q, which is not on a thread. */

@@ -164,6 +164,17 @@ static inline void fake_usb_count(unsigned *what, unsigned value)
 	uv_mutex_unlock(&fake_usb.lock);
 }
 
+/* Which relays are on, while the driver may be at work. */
+static inline unsigned fake_usb_relays(const struct fake_usb_device *d)
+{
+	unsigned relays;
+
+	uv_mutex_lock(&fake_usb.lock);
+	relays = d->relays;
+	uv_mutex_unlock(&fake_usb.lock);
+	return relays;
+}
+
 /* A device that works again, and is plugged in. */
 static inline void fake_usb_mend(struct fake_usb_device *d)
 {

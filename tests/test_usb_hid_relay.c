@@ -1,6 +1,7 @@
 /*
  * usb-hid-relay against boards that misbehave (tests/fake_usb.h).
  */
+#include "fake_usb.h"
 #include "usb_bench.h"
 
 #define RELAY "usb-hid-relay"
@@ -267,12 +268,12 @@ static void switched_off_while_it_settles_it_goes_off_at_once(void **state)
 	struct err why;
 
 	dev->driver->power->set(dev, true, outcome_start(&b->loop, &on, 100000));
-	while (!(d->relays & 1))
+	while (!(fake_usb_relays(d) & 1))
 		uv_run(&b->loop, UV_RUN_NOWAIT);
 	assert_int_equal(on.done, 0);
 	dev->driver->power->set(dev, false, outcome_start(&b->loop, &off, 100000));
 	assert_failed(&b->loop, &on, ERR_CANCELLED, "switched again before it had settled");
-	while (d->relays & 1)
+	while (fake_usb_relays(d) & 1)
 		uv_run(&b->loop, UV_RUN_NOWAIT);
 	err_set(&why, ERR_CANCELLED, "enough");
 	if (!off.done)
@@ -282,32 +283,34 @@ static void switched_off_while_it_settles_it_goes_off_at_once(void **state)
 	close_device(&b->loop, dev);
 }
 
-/* Closing one from within a completion of another's, and from within its own events. */
+struct closing {
+	struct device *dev;
+	bool closed;
+};
+
 static void close_it(void *arg, const struct err *e, json_t *result)
 {
-	struct device *dev = *(struct device **)arg;
-	static bool closed;
+	struct closing *c = arg;
 
 	(void)result;
 	assert_non_null(e);
-	dev->driver->close(dev, set_flag, &closed);
-	*(struct device **)arg = NULL;
+	c->dev->driver->close(c->dev, set_flag, &c->closed);
 }
 
 static void closed_from_the_completion_of_its_own_operation(void **state)
 {
 	struct usb_bench *b = *state;
 	struct fake_usb_device *d = fake_usb_relay(0, "1-1.4", "6QMBS");
-	struct device *dev = usb_opened(b, RELAY, ONE), *closing = dev;
+	struct device *dev = usb_opened(b, RELAY, ONE);
+	struct closing closing = {dev, false};
 	struct outcome queued;
 
 	fake_usb_set(&d->stuck, true);
 	dev->driver->power->set(dev, true, op_start(&b->loop, "set", 10000, close_it, &closing));
 	dev->driver->power->get(dev, outcome_start(&b->loop, &queued, 10000));
 	assert_failed(&b->loop, &queued, ERR_GONE, "closed");
-	assert_null(closing);
 	outcome_finish(&queued);
-	while (fake_usb.handles)
+	while (!closing.closed)
 		uv_run(&b->loop, UV_RUN_ONCE);
 }
 
@@ -355,7 +358,21 @@ static void scan_lists_boards_with_a_line_of_rig_conf(void **state)
 	free(found);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, usb_bench_setup, usb_bench_teardown)
+static int setup(void **state)
+{
+	fake_usb_setup();
+	return usb_bench_setup(state);
+}
+
+static int teardown(void **state)
+{
+	int ret = usb_bench_teardown(state);
+
+	fake_usb_teardown();
+	return ret;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {

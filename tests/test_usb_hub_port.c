@@ -1,6 +1,7 @@
 /*
  * usb-hub-port against hubs that misbehave (tests/fake_usb.h), by sysfs and by control transfers.
  */
+#include "fake_usb.h"
 #include "usb_bench.h"
 
 #include <errno.h>
@@ -300,7 +301,21 @@ static void scan_lists_hubs_that_switch_and_those_it_may_not_ask(void **state)
 	free(found);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, usb_bench_setup, usb_bench_teardown)
+static int setup(void **state)
+{
+	fake_usb_setup();
+	return usb_bench_setup(state);
+}
+
+static int teardown(void **state)
+{
+	int ret = usb_bench_teardown(state);
+
+	fake_usb_teardown();
+	return ret;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {

@@ -1,12 +1,11 @@
 /*
- * One loop with devices of tests/fake_usb.h on it, for the tests of what is particular to a USB
- * driver.
+ * One loop with a USB driver's devices on it, for the tests of what is particular to the driver: on
+ * the devices of tests/fake_usb.h, or on those of the bench VM.
  */
 #ifndef TESTS_USB_BENCH_H
 #define TESTS_USB_BENCH_H
 
 #include "driver_bench.h"
-#include "fake_usb.h"
 
 struct usb_bench {
 	uv_loop_t loop;
@@ -35,7 +34,6 @@ static inline int usb_bench_setup(void **state)
 	uv_loop_init(&b->loop);
 	b->env = (struct driver_env){
 		.loop = &b->loop, .board = "b", .event = usb_bench_event, .arg = b};
-	fake_usb_setup();
 	*state = b;
 	return 0;
 }
@@ -45,7 +43,6 @@ static inline int usb_bench_teardown(void **state)
 	struct usb_bench *b = *state;
 
 	close_loop(&b->loop);
-	fake_usb_teardown();
 	free(b);
 	return 0;
 }
