@@ -29,7 +29,8 @@ ifneq ($(filter-out help clean deps deps-%,$(or $(MAKECMDGOALS),all)),)
 PKG_LIBS := libuv jansson libcbor nettle libpcre2-8
 # what drivers are made with
 DRV_LIBS := libgpiod libusb-1.0 libserialport libcurl
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKG_LIBS) $(DRV_LIBS) lua5.4 2>/dev/null)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKG_LIBS) $(DRV_LIBS) lua5.4 2>/dev/null) \
+	$(shell pkg-config --cflags umockdev-1.0 2>/dev/null)
 PKG_LDLIBS := $(shell pkg-config --libs $(PKG_LIBS) 2>/dev/null)
 DRV_LDLIBS := $(shell pkg-config --libs $(DRV_LIBS) 2>/dev/null)
 LUA_LDLIBS := $(shell pkg-config --libs lua5.4 2>/dev/null)
@@ -112,9 +113,7 @@ $(B)/tests/test_%: $(B)/obj/tests/test_%.o $(LIBLUA) $(LIBDRV) $(LIBRIG)
 	$(CC) $(LDFLAGS) -o $@ $(GROUP) -lcmocka $(LUA_LDLIBS) $(DRV_LDLIBS) $(PKG_LDLIBS)
 
 # umockdev plays a device to the real libusb
-UMOCKDEV = $(shell pkg-config --$(1) umockdev-1.0 2>/dev/null)
-$(B)/obj/tests/test_usb_umockdev.o: CFLAGS += $(call UMOCKDEV,cflags)
-$(B)/tests/test_usb_umockdev: PKG_LDLIBS += $(call UMOCKDEV,libs)
+$(B)/tests/test_usb_umockdev: PKG_LDLIBS += $(shell pkg-config --libs umockdev-1.0 2>/dev/null)
 
 # fuzz targets: with the driver of tests/fuzz for check, with libFuzzer's in the variant fuzz
 $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/driver.o) \
