@@ -90,6 +90,6 @@ static void hid_relay_unplug(void *bench)
 static const struct contract contract_usb_hid_relay = {"usb-hid-relay",
 	"{\"serial\": \"6QMBS\", \"channel\": 2}", hid_relay_setup, hid_relay_teardown,
 	hid_relay_break_open, hid_relay_mend, hid_relay_start, hid_relay_start_stuck,
-	hid_relay_unstick, hid_relay_unplug, false, NULL};
+	hid_relay_unstick, hid_relay_unplug, false, "{\"serial\": \"6QMBS\", \"channel\": 1}"};
 
 #endif

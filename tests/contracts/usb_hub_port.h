@@ -91,6 +91,6 @@ static void hub_port_unplug(void *bench)
 static const struct contract contract_usb_hub_port = {"usb-hub-port",
 	"{\"hub\": \"1-1\", \"port\": 2, \"off_ms\": 1500}", hub_port_setup, hub_port_teardown,
 	hub_port_break_open, hub_port_mend, hub_port_start, hub_port_start_stuck, hub_port_unstick,
-	hub_port_unplug, false, NULL};
+	hub_port_unplug, false, "{\"hub\": \"1-1\", \"port\": 3, \"off_ms\": 1500}"};
 
 #endif

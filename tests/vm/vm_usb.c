@@ -206,7 +206,7 @@ static void relay_unplug(void *bench)
 
 static const struct contract relay_contract = {RELAY, TWO, relay_setup, relay_teardown,
 	relay_break_open, relay_mend, relay_start, relay_start_stuck, relay_unstick, relay_unplug,
-	false};
+	false, ONE};
 
 static int board_bench_setup(void **state)
 {
@@ -473,9 +473,9 @@ static void hub_unstick(void *bench)
 }
 
 static const struct contract sysfs_contract = {HUB, hub.by_sysfs, hub_setup, hub_teardown,
-	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false};
+	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false, NULL};
 static const struct contract control_contract = {HUB, hub.by_control, hub_setup, hub_teardown,
-	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false};
+	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false, NULL};
 
 /* The device on port 1, RIG1. */
 static void wait_for_rig1(bool there)
