@@ -14,6 +14,7 @@
 	X(gpio_line) \
 	X(gpio_relay) \
 	X(openocd) \
+	X(pty) \
 	X(serial) \
 	X(serial_relay) \
 	X(smp) \

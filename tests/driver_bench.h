@@ -107,7 +107,7 @@ static inline void close_loop(uv_loop_t *loop)
 /* --- events of a device --- */
 
 struct events {
-	int lost, notes;
+	int lost, back, notes;
 	char text[1024]; /* of the last one */
 };
 
@@ -119,6 +119,9 @@ static inline void event_came(void *arg, const char *name, json_t *fields)
 	if (strcmp(name, "lost") == 0) {
 		ev->lost++;
 		text = json_string_value(json_object_get(fields, "reason"));
+	} else if (strcmp(name, "back") == 0) {
+		ev->back++;
+		text = json_string_value(json_object_get(fields, "text"));
 	} else if (strcmp(name, "note") == 0) {
 		ev->notes++;
 		text = json_string_value(json_object_get(fields, "text"));

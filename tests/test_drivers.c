@@ -7,6 +7,7 @@
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
 #include "contracts/openocd.h"
+#include "contracts/pty.h"
 #include "contracts/serial.h"
 #include "contracts/serial_relay.h"
 #include "contracts/smp.h"
@@ -26,6 +27,7 @@ static const struct contract *const contracts[] = {
 	&contract_gpio_line,
 	&contract_gpio_relay,
 	&contract_openocd,
+	&contract_pty,
 	&contract_serial,
 	&contract_serial_relay,
 	&contract_smp,
