@@ -217,7 +217,7 @@ static inline void vm_qmp(const char *command, char *answer, size_t size)
 }
 
 /* Takes a device of the machine away, or puts it back, and waits until the guest's USB has noticed.
- * Names: "ftdi1" (serial number RIG1), "ftdi2" (RIG2). */
+ * Names: "ftdi1" (serial number RIG1), "ftdi2" (RIG2), "ftdi3" (RIG3, the virtual board's). */
 static inline bool vm_usb_serial(const char *serial)
 {
 	glob_t found;
