@@ -179,6 +179,11 @@ static bool probe_target(struct check *c)
 		check_say(check, CHECK_OK, "the target answers");
 		return true;
 	}
+	if (json_object_get(json_object_get(c->board, "devices"), "strap")) {
+		/* one that only a loader serves cannot be looked at while the firmware runs */
+		check_say(check, CHECK_WARN, "no target while the firmware runs: %s", e.msg);
+		return false;
+	}
 	if (!check_error(c, check, "no target: ", &e))
 		check_mend(check,
 			"is the debug cable on the board, the right way round, and is this the board's own "
