@@ -11,6 +11,7 @@
 #include "err.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What says where a device is. "serial" is a number that means something to its driver alone. */
@@ -60,6 +61,21 @@ static bool is_of_ports(json_t *catalogue, const char *driver)
 		json_object_get(json_object_get(catalogue, driver), "options"), "interface");
 }
 
+/* "1-1.4:1.0" is usb_path "1-1.4" and interface 0. A new reference. */
+static json_t *split_path(json_t *device)
+{
+	json_t *copy = json_copy(device);
+	const char *path = json_string_value(json_object_get(device, "usb_path"));
+	const char *colon = path ? strchr(path, ':') : NULL;
+	const char *point = colon ? strchr(colon, '.') : NULL;
+
+	if (point) {
+		json_object_set_new(copy, "usb_path", json_stringn(path, (size_t)(colon - path)));
+		json_object_set_new(copy, "interface", json_integer(strtol(point + 1, NULL, 10)));
+	}
+	return copy;
+}
+
 /* The claim on what the options name as one; nothing when they name nothing in particular. */
 static void claim_device(json_t *claims, json_t *device, json_t *catalogue)
 {
@@ -69,12 +85,14 @@ static void claim_device(json_t *claims, json_t *device, json_t *catalogue)
 
 	if (!has_any(device, enough) && !has_any(device, parts))
 		return;
+	device = split_path(device);
 	add_options(what, sizeof(what), device, places);
 	add_options(part, sizeof(part), device, parts);
 	shared = has_any(device, common) ||
 		 (is_of_ports(catalogue, driver) && !json_object_get(device, "serial"));
 	json_array_append_new(claims, json_pack("{s:s, s:s, s:s, s:b}", "what", what, "part", part,
 					      "of", shared ? "" : driver, "line", 0));
+	json_decref(device);
 }
 
 /* chip may be NULL: a line by its name on any chip. */

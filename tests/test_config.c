@@ -336,7 +336,9 @@ static void what_is_wrong_in_rig_conf_is_said_with_its_line(void **state)
 #define LINES                                                                                      \
 	"\"chip\":" STRING ",\"line\":" INTEGER ",\"line_name\":" STRING ",\"lines\":" LIST        \
 	",\"sense_chip\":" STRING ",\"sense_line\":" INTEGER
-#define PORT "\"path\":" STRING ",\"usb_serial\":" STRING ",\"interface\":" INTEGER
+#define PORT                                                                                       \
+	"\"path\":" STRING ",\"usb_serial\":" STRING ",\"usb_path\":" STRING                       \
+	",\"interface\":" INTEGER
 #define REAL(name, caps, options)                                                                  \
 	"\"" name "\":{\"help\":\"h\",\"caps\":[" caps "],\"options\":{" options "}}"
 #define REAL_CATALOGUE                                                                             \
@@ -411,6 +413,9 @@ static void two_devices_that_are_one_are_refused(void **state)
 		{"console = { driver = 'serial', usb_serial = 'F', interface = 0 }",
 			"console = { driver = 'serial', usb_serial = 'F', interface = 0 }",
 			"usb_serial F, interface 0: board \"a\" has that as console"},
+		{"console = { driver = 'serial', usb_path = '1-1.4', interface = 0 }",
+			"console = { driver = 'serial', usb_path = '1-1.4:1.0' }",
+			"usb_path 1-1.4, interface 0: board \"a\" has that as console"},
 		{"console = { driver = 'serial', path = '/dev/ttyS1' }",
 			"power = { driver = 'serial-relay', path = '/dev/ttyS1', channel = 1 }",
 			"path /dev/ttyS1, channel 1: board \"a\" has that as console"},
