@@ -14,6 +14,8 @@
 	X(gpio_line) \
 	X(gpio_relay) \
 	X(openocd) \
+	X(probe_breakpoint) \
+	X(probe_watchpoint) \
 	X(pty) \
 	X(serial) \
 	X(serial_relay) \

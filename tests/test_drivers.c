@@ -7,6 +7,8 @@
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
 #include "contracts/openocd.h"
+#include "contracts/probe_breakpoint.h"
+#include "contracts/probe_watchpoint.h"
 #include "contracts/pty.h"
 #include "contracts/serial.h"
 #include "contracts/serial_relay.h"
@@ -27,6 +29,8 @@ static const struct contract *const contracts[] = {
 	&contract_gpio_line,
 	&contract_gpio_relay,
 	&contract_openocd,
+	&contract_probe_breakpoint,
+	&contract_probe_watchpoint,
 	&contract_pty,
 	&contract_serial,
 	&contract_serial_relay,
