@@ -38,8 +38,10 @@ static uint32_t region_of(const struct builder *b, const struct oplog_op *op)
 {
 	size_t best = b->region_count;
 
-	for (size_t i = 0; i < b->region_count && op->kind != OPLOG_LINE && op->kind != OPLOG_EDGE;
-		i++) {
+	/* lines, edges and time have no address */
+	if (!oplog_kind_is_flash(op->kind) && op->kind != OPLOG_BREAKPOINT)
+		return (uint32_t)best;
+	for (size_t i = 0; i < b->region_count; i++) {
 		const struct cut_region *r = &b->regions[i], *than;
 
 		if (op->address - r->address >= r->size)

@@ -11,8 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the operations of a trace are; of the last three nobody knows where in flash they are. */
-enum source { SOURCE_OPERATIONS, SOURCE_LINES, SOURCE_EDGES, SOURCE_BREAKPOINTS, SOURCE_COUNT };
+/* What the operations of a trace are; of all but the first nobody knows what they do to flash. */
+enum source {
+	SOURCE_OPERATIONS,
+	SOURCE_LINES,
+	SOURCE_EDGES,
+	SOURCE_BREAKPOINTS,
+	SOURCE_TIME,
+	SOURCE_COUNT
+};
 
 static const struct {
 	const char *name, *one, *of; /* in the journal; one of them; how many there are */
@@ -21,6 +28,7 @@ static const struct {
 	[SOURCE_LINES] = {"lines", "line", " of progress"},
 	[SOURCE_EDGES] = {"edges", "edge", " of progress"},
 	[SOURCE_BREAKPOINTS] = {"breakpoints", "breakpoint", " of progress"},
+	[SOURCE_TIME] = {"time", "step", " of time"},
 };
 
 /* What is known of a position. */
@@ -50,6 +58,7 @@ struct coverage {
 	struct cut *cuts;   /* distinct, rising: where first cuts landed */
 	size_t count, room;
 	uint64_t trials, failed, inconclusive, second, fired, unplaced;
+	uint64_t by_count; /* placed, and flash does not show where */
 	size_t depth;
 	uint64_t error_max, error_sum; /* |landed − requested| over the placed */
 };
@@ -96,7 +105,8 @@ static int take_source(struct coverage *c, const json_t *source, struct err *e)
 	while (name && i < SOURCE_COUNT && strcmp(sources[i].name, name) != 0)
 		i++;
 	if (!name || i == SOURCE_COUNT)
-		return refuse(e, "trace: source: expected operations, lines, edges or breakpoints");
+		return refuse(e, "trace: source: expected operations, lines, edges, "
+				 "breakpoints or time");
 	c->source = (enum source)i;
 	return 0;
 }
@@ -214,7 +224,7 @@ struct taken {
 	size_t fired;
 	const json_t *first; /* its first cut */
 	struct cut requested, landed;
-	bool is_placed;
+	bool is_placed, is_by_count;
 };
 
 static uint32_t position_of(const struct coverage *c, const struct cut *cut)
@@ -272,7 +282,7 @@ static int take_landed(const struct coverage *c, struct taken *t, struct err *e)
 }
 
 /*
- * Where the board counted it, in lines, edges or breakpoints. An update may show more of them than
+ * Where it was counted, in lines, edges, breakpoints or time. An update may show more of them than
  * the traced one did: where it was cut then is not known. The rig cuts at the end by itself, and
  * nobody counts.
  */
@@ -287,7 +297,27 @@ static int take_counted(const struct coverage *c, struct taken *t, struct err *e
 				: json_integer_value(counted) <= (json_int_t)c->operations + 1;
 	if (counted && json_integer_value(counted) <= c->operations)
 		t->landed.op = (uint32_t)json_integer_value(counted);
+	t->is_by_count = t->is_placed;
 	return 0;
+}
+
+/* Where it is taken to have landed: as flash shows it, else by count, unless flash shows another
+ * place than was counted. */
+static int take_place(const struct coverage *c, struct taken *t, struct err *e)
+{
+	const char *agreement = json_string_value(get(t->first, "agreement"));
+	int code;
+
+	if (c->source == SOURCE_OPERATIONS)
+		return take_landed(c, t, e);
+	if (agreement && strcmp(agreement, "skewed") == 0)
+		return 0;
+	if (!get(t->first, "landed_as"))
+		return take_counted(c, t, e);
+	code = take_landed(c, t, e);
+	t->landed.tear = TEAR_CLEAN; /* nobody knows */
+	t->landed.seed = 0;
+	return code;
 }
 
 static int take_trial(const struct coverage *c, struct taken *t, const json_t *trial, struct err *e)
@@ -313,7 +343,7 @@ static int take_trial(const struct coverage *c, struct taken *t, const json_t *t
 	code = take_cut(&t->requested, t->first, "requested", e);
 	if (code)
 		return code;
-	return c->source == SOURCE_OPERATIONS ? take_landed(c, t, e) : take_counted(c, t, e);
+	return take_place(c, t, e);
 }
 
 /* Keeps cuts distinct and rising. */
@@ -359,6 +389,7 @@ static void add_placed(struct coverage *c, const struct taken *t)
 		*at |= torn ? PASSED_TORN : PASSED_CLEAN;
 	if (t->requested.tear == TEAR_TORN && !torn && error == 0)
 		*at |= TEARLESS;
+	c->by_count += t->is_by_count;
 	c->error_sum += error;
 	if (error > c->error_max)
 		c->error_max = error;
@@ -550,6 +581,20 @@ static void say_gap(const struct coverage *c, struct sentence *s, const struct f
 			number(f->clean_gap.count).text, number(f->torn_gap.count).text);
 }
 
+/* Of a source that is no flash operations: how it is known where cuts fell. */
+static void say_by_count(const struct coverage *c, struct sentence *s)
+{
+	uint64_t placed = c->fired - c->unplaced;
+
+	if (c->by_count == placed)
+		say(s, " (by count: where in flash they fell is not known)");
+	else if (c->by_count)
+		say(s, " (%s of %s by count: where in flash those fell is not known)",
+			number(c->by_count).text, number(placed).text);
+	else
+		say(s, " (as flash shows)");
+}
+
 static void say_landed(const struct coverage *c, struct sentence *s, const struct figures *f)
 {
 	bool flash = c->source == SOURCE_OPERATIONS;
@@ -558,7 +603,7 @@ static void say_landed(const struct coverage *c, struct sentence *s, const struc
 		number(c->operations).text, sources[c->source].one, plural(c->operations),
 		sources[c->source].of);
 	if (!flash)
-		say(s, " (where in flash they fell is not known)");
+		say_by_count(c, s);
 	if (flash && f->clean_gap.count == 0 && f->torn_gap.count == 0) {
 		say(s, ": all points, before and torn at each operation and after the last");
 		say_tearless(s, f->tearless);
@@ -666,7 +711,7 @@ json_t *coverage_to_json(const struct coverage *c)
 	work_out(c, &f);
 	make_sentence(c, &sentence, &f);
 	return json_pack("{s:I, s:s, s:I, s:I, s:{s:I, s:I}, s:b, s:I, s:I, s:o, s:o, s:I, s:o, "
-			 "s:o, s:o, s:I, s:I, s:I, s:I, s:s}",
+			 "s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s}",
 		"operations", (json_int_t)c->operations, "source", sources[c->source].name, "cuts",
 		(json_int_t)c->count, "positions", (json_int_t)f.positions, "tears", "clean",
 		(json_int_t)f.clean, "torn", (json_int_t)f.torn, "end", f.end, "depth",
@@ -674,6 +719,7 @@ json_t *coverage_to_json(const struct coverage *c)
 		metadata_to_json(&f), "classes", classes_to_json(c), "gap", (json_int_t)f.gap.count,
 		"gap_at", gap_to_json(&f.gap), "gap_by_tear", gap_by_tear_to_json(c, &f),
 		"landing_error", landing_error_to_json(c), "unplaced", (json_int_t)c->unplaced,
-		"trials", (json_int_t)c->trials, "failed", (json_int_t)c->failed, "inconclusive",
-		(json_int_t)c->inconclusive, "sentence", sentence.text);
+		"by_count", (json_int_t)c->by_count, "trials", (json_int_t)c->trials, "failed",
+		(json_int_t)c->failed, "inconclusive", (json_int_t)c->inconclusive, "sentence",
+		sentence.text);
 }

@@ -16,6 +16,7 @@ static const struct {
 	[OPLOG_LINE] = {"line", "lines"},
 	[OPLOG_EDGE] = {"edge", "edges"},
 	[OPLOG_BREAKPOINT] = {"breakpoint", "breakpoints"},
+	[OPLOG_TIME] = {"time", "time"},
 };
 
 #define KINDS (sizeof(kinds) / sizeof(*kinds))
@@ -54,6 +55,16 @@ static bool take_number(struct cursor *c, unsigned base, uint32_t *value)
 			return false;
 	}
 	*value = (uint32_t)n;
+	return c->at > start;
+}
+
+/* Digits, of a number of any size. */
+static bool skip_number(struct cursor *c)
+{
+	const char *start = c->at;
+
+	while (c->at < c->end && digit_value(*c->at) < 10)
+		c->at++;
 	return c->at > start;
 }
 
@@ -96,6 +107,8 @@ static const char *take_fields(struct cursor *c, struct oplog_op *op)
 	}
 	if (op->kind == OPLOG_LINE || op->kind == OPLOG_EDGE)
 		return NULL;
+	if (op->kind == OPLOG_TIME)
+		return take_word(c, " ") && skip_number(c) ? NULL : "a space and microseconds";
 	if (!take_word(c, " ") || !take_number(c, 16, &op->address))
 		return "a space and an address as 0x… of 32 bits";
 	if (flash && !take_word(c, " "))
@@ -125,7 +138,7 @@ static const char *take_line(
 	if (!take_number(c, 10, &number) || number != expected || !take_word(c, " "))
 		return "the next operation's number and a space";
 	if (!take_kind(c, &op->kind))
-		return "\"erase\", \"program\", \"line\", \"edge\" or \"breakpoint\"";
+		return "\"erase\", \"program\", \"line\", \"edge\", \"breakpoint\" or \"time\"";
 	if (before && before->kind != op->kind &&
 		!(oplog_kind_is_flash(before->kind) && oplog_kind_is_flash(op->kind)))
 		return "flash operations alone, or operations of one other kind";

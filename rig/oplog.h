@@ -15,12 +15,20 @@ struct err;
 #define OPLOG_FILE_MAX ((size_t)256 << 20) /* bytes of text */
 #define OPLOG_PROGRAM_SIZE 4               /* bytes one program operation covers */
 
-/* The last three are no flash operations: size 0, and no effect on flash that is known. */
-enum oplog_kind { OPLOG_ERASE, OPLOG_PROGRAM, OPLOG_LINE, OPLOG_EDGE, OPLOG_BREAKPOINT };
+/* The last four are no flash operations: size 0, and no effect on flash that is known. */
+enum oplog_kind {
+	OPLOG_ERASE,
+	OPLOG_PROGRAM,
+	OPLOG_LINE,
+	OPLOG_EDGE,
+	OPLOG_BREAKPOINT,
+	OPLOG_TIME
+};
 
 struct oplog_op {
 	enum oplog_kind kind;
-	uint32_t address; /* breakpoint: of the code; line, edge: 0 */
+	uint32_t address; /* breakpoint: of the code, or the register's value; line, edge,
+			     time: 0 */
 	uint32_t value;   /* program: the word as the DUT wrote it, before the AND into flash */
 	uint32_t size;    /* bytes: of an erase as logged, of a program OPLOG_PROGRAM_SIZE */
 	uint32_t boot;    /* resets since the mark, power-ons among them; never falls */
@@ -48,14 +56,14 @@ int oplog_load_from(struct oplog *log, const char *path, uint32_t first, struct 
 
 void oplog_finish(struct oplog *log);
 
-/* "erase", "program", "line", "edge", "breakpoint". */
+/* "erase", "program", "line", "edge", "breakpoint", "time". */
 const char *oplog_kind_name(enum oplog_kind kind);
 
 /* Whether it is an operation on flash: an erase or a program. */
 bool oplog_kind_is_flash(enum oplog_kind kind);
 
-/* What the log was made of: "operations" (also of an empty log), "lines", "edges", "breakpoints".
- */
+/* What the log was made of: "operations" (also of an empty log), "lines", "edges", "breakpoints",
+ * "time". */
 const char *oplog_source(const struct oplog *log);
 
 #endif

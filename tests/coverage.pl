@@ -92,12 +92,13 @@ sub cut {
 sub landed {
 	my ($r, $n, $knows) = @_;
 	my $where = "record $r->{seq}";
-	if ($knows) {
-		return unless defined $r->{landed_as};
+	return if !$knows && ($r->{agreement} // '') eq 'skewed'; # flash shows another place than was counted
+	if (defined $r->{landed_as}) {
 		my @cut = cut($r->{landed_as}, $n, "$where: landed_as");
 		cannot("$where: landed_as is beyond the trace") if $cut[0] > $n + ($cut[1] eq 'clean');
-		return @cut;
+		return $knows ? @cut : ($cut[0], 'clean', 0);
 	}
+	return if $knows;
 	return $r->{requested} eq 'end' ? ($n + 1, 'clean', 0) : () unless defined $r->{counted};
 	cannot("$where: counted is no number from 1") if $r->{counted} !~ /^[1-9]\d*$/;
 	return $r->{counted} <= $n + 1 ? ($r->{counted}, 'clean', 0) : ();
@@ -120,8 +121,8 @@ sub work_out {
 	my ($trace, @trials) = ($item->{trace}, values %{ $item->{trials} });
 	my ($n, $source) = ($trace->{operations}, $trace->{source} // 'operations');
 	my $knows = $source eq 'operations';
-	my (%cuts, %clean, %torn, %tearless, %passed, @errors, $unplaced, $fired, $depth, $second);
-	$_ = 0 for $unplaced, $fired, $depth, $second;
+	my (%cuts, %clean, %torn, %tearless, %passed, @errors, $unplaced, $by_count, $fired, $depth, $second);
+	$_ = 0 for $unplaced, $by_count, $fired, $depth, $second;
 	for my $trial (@trials) {
 		my @records = @{ $trial->{cuts} };
 		$depth = @records if @records > $depth;
@@ -134,6 +135,7 @@ sub work_out {
 		($tear eq 'torn' ? $torn{$op} : $clean{$op}) = 1;
 		$passed{"$op:$tear"} = 1 if $trial->{verdict} eq 'pass' && @records == 1; # that cut alone
 		$tearless{$op} = 1 if $asked[1] eq 'torn' && $tear eq 'clean' && $asked[0] == $op;
+		$by_count++ if !$knows && !defined $records[0]{landed_as};
 		push @errors, abs($op - $asked[0]);
 	}
 	delete $tearless{$_} for keys %torn, $n + 1;
@@ -173,10 +175,10 @@ sub work_out {
 		landing_error => @errors
 			? { max => $max, mean => int(($sum * 1000 + int(@errors / 2)) / @errors) / 1000 }
 			: { max => undef, mean => undef },
-		unplaced => $unplaced, trials => scalar @trials, failed => $verdicts{fail},
+		unplaced => $unplaced, by_count => $by_count, trials => scalar @trials, failed => $verdicts{fail},
 		inconclusive => $verdicts{inconclusive},
 	}, {
-		fired => $fired, tearless => scalar keys %tearless,
+		fired => $fired, placed => scalar @errors, tearless => scalar keys %tearless,
 		all_passed => !grep { !$passed{"$_->[0]:$_->[1]"} } @cuts,
 	};
 }
@@ -206,12 +208,14 @@ sub untrue {
 	my ($text, $c, $more) = @_;
 	return 'sentence: missing' if !defined $text || ref $text || $text eq '';
 	my ($m, $knows, @wrong) = ($c->{metadata}, $c->{source} eq 'operations');
-	my $unit = $knows ? qr/operations?/ : qr/(?:line|edge|breakpoint)s?/;
+	my $unit = $knows ? qr/operations?/ : qr/(?:line|edge|breakpoint|step)s?/;
 	my $n = qr/(\d{1,3}(?:,\d{3})*)/;
 	my $all_metadata = $m->{before} == $m->{operations} && $m->{after} == $m->{operations}
 		&& $m->{torn} + $m->{untearable} == $m->{operations};
 	my $no_gap = $knows && $c->{gap_by_tear}{clean} == 0 && $c->{gap_by_tear}{torn} == 0;
 	my $no_failure = $c->{failed} == 0 && $more->{all_passed};
+	my $by_count = !$knows && $c->{by_count};
+	my $all_by_count = $by_count && $c->{by_count} == $more->{placed};
 	my $all_points = $text =~ /all points/;
 	my @phrases = (
 		[qr/$n distinct cuts? of $n $unit/, [@$c{qw(cuts operations)}], $c->{cuts}],
@@ -223,6 +227,10 @@ sub untrue {
 			[$knows ? @{ $c->{gap_by_tear} }{qw(clean torn)} : (-1, -1)], $no_failure],
 		[qr/the widest stretch without a cut is $n $unit/, [$c->{gap}], 1],
 		[qr/all points\b/, [], $no_gap],
+		[qr/\(by count: where in flash they fell is not known\)/, [], $all_by_count],
+		[qr/\($n of $n by count: where in flash those fell is not known\)/, [$c->{by_count}, $more->{placed}],
+			$by_count && !$all_by_count],
+		[qr/\(as flash shows\)/, [], !$knows && !$c->{by_count}],
 		[qr/depth $n, a second cut in $n trials?/, [@$c{qw(depth second)}], 1],
 		[qr/$n of $n trials? failed/, [@$c{qw(failed trials)}], 1],
 		[qr/$n of $n trials? inconclusive/, [@$c{qw(inconclusive trials)}], 1],
@@ -232,7 +240,7 @@ sub untrue {
 	);
 	# what must be said
 	push @wrong, 'sentence: does not say that trials failed' if $c->{failed} && $text !~ /trials? failed/;
-	push @wrong, 'sentence: does not say that it is not known where cuts fell' if !$knows && $c->{cuts} && $text !~ /not known/;
+	push @wrong, 'sentence: does not say that it is not known where cuts fell' if $c->{cuts} && $by_count && $text !~ /by count: .* not known/;
 	for (@phrases) {
 		my ($pattern, $numbers, $holds) = @$_;
 		my @seen = $text =~ $pattern or next;

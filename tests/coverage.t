@@ -73,7 +73,7 @@ my $coverage = r('coverage', 'b', operations => 10, source => 'operations', cuts
 		{ name => 'status', operations => 4, cuts => 3, clean => 2, torn => 1 },
 	],
 	gap => 2, gap_at => [3, 4], gap_by_tear => { clean => 2, torn => 4 },
-	landing_error => { max => 1, mean => 0.143 }, unplaced => 1, trials => 9, failed => 0, inconclusive => 0,
+	landing_error => { max => 1, mean => 0.143 }, unplaced => 1, by_count => 0, trials => 9, failed => 0, inconclusive => 0,
 	sentence => '6 distinct cuts of 10 operations: 2 of 4 metadata operations before, 1 torn, 3 after (1 showed no tear); '
 		. 'no failing window wider than 2 operations (2 where only clean cuts fail, 4 where only torn ones); '
 		. 'depth 2, a second cut in 1 trial; 1 cut could not be placed');
@@ -267,14 +267,17 @@ sub random_trace {
 		}
 		$op = $last + 1;
 	}
-	return { operations => $n, source => one_of(('operations') x 5, 'lines', 'edges', 'breakpoints'), classes => \@classes };
+	return { operations => $n, source => one_of(('operations') x 5, 'lines', 'edges', 'breakpoints', 'breakpoints', 'time'), classes => \@classes };
 }
 
 sub random_first {
 	my ($n, $source) = @_;
 	my $asked = random_cut($n);
 	if ($source ne 'operations') {
-		return { requested => $asked, landed_as => undef, counted => pick(5) ? 1 + pick($n + 3) : undef };
+		my %of_flash = $source eq 'breakpoints' && $n && pick(2)
+			? (landed_as => one_of(undef, 'end', '' . (1 + pick($n))), agreement => one_of('agrees', 'skewed', 'unknown'))
+			: (landed_as => undef, agreement => 'unknown');
+		return { requested => $asked, counted => pick(5) ? 1 + pick($n + 3) : undef, %of_flash };
 	}
 	my $as = pick(4) ? $asked : pick(2) ? $asked =~ s/:.*//r : pick(5) ? random_cut($n) : undef;
 	return { requested => $asked, landed_as => $as, counted => 1 };
@@ -309,7 +312,7 @@ is scalar @made, scalar @input, 'one for each item';
 ($exit, $out) = check('', @journal);
 is $exit, 0, 'both ways of working it out agree' or diag $out;
 is scalar(() = $out =~ /^ok /mg), 300, 'in every item';
-for my $phrase ('all points', 'all \d+ metadata operations', 'no failing window', 'widest stretch', 'not known', 'nothing was cut',
+for my $phrase ('all points', 'all \d+ metadata operations', 'no failing window', 'widest stretch', '\(by count: .* not known', '\d by count: .* not known', 'as flash shows', 'steps of time', 'nothing was cut',
 	'none could be placed', 'depth 3', 'showed no tear') {
 	ok scalar(grep { $_->{kind} eq 'coverage' && $_->{sentence} =~ /$phrase/ } @journal), "some of them say \"$phrase\"";
 }

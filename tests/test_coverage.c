@@ -453,12 +453,49 @@ static void lines_of_progress_say_nothing_of_flash(void **state)
 	says(c, "tears", "{'clean': 0, 'torn': 0}");
 	says(c, "gap_by_tear", "null");
 	says(c, "landing_error", "{'max': 1, 'mean': 0.25}");
+	says(c, "by_count", "4");
 	says(c, "gap_at", "[4, 6]");
 	says(c, "classes",
 		"[{'name': 'lines', 'operations': 8, 'cuts': 2, 'clean': 0, 'torn': 0}]");
 	says(c, "sentence",
-		"'3 distinct cuts of 8 lines of progress (where in flash they fell is not known); "
-		"no failing window wider than 3 lines'");
+		"'3 distinct cuts of 8 lines of progress (by count: where in flash they fell is not "
+		"known); no failing window wider than 3 lines'");
+	coverage_destroy(c);
+}
+
+static void what_flash_shows_of_breakpoints_places_them(void **state)
+{
+	struct coverage *c = covers("{'operations': 8, 'source': 'breakpoints'}");
+
+	(void)state;
+	add(c, "{'verdict': 'pass', 'cuts': [{'requested': '3', 'landed_as': '4', 'counted': 3}]}");
+	says(c, "by_count", "0");
+	says(c, "gap_at", "[5, 9]");
+	says(c, "sentence",
+		"'1 distinct cut of 8 breakpoints of progress (as flash shows); no failing window "
+		"wider than 5 breakpoints'");
+	add(c, "{'verdict': 'pass', 'cuts': [{'requested': '7', 'counted': 7, 'agreement': "
+	       "'unknown'}]}");
+	says(c, "sentence",
+		"'2 distinct cuts of 8 breakpoints of progress (1 of 2 by count: where in flash "
+		"those fell is not known); no failing window wider than 3 breakpoints'");
+	add(c, "{'verdict': 'pass', 'cuts': [{'requested': '2', 'counted': 2, 'agreement': "
+	       "'skewed'}]}");
+	says(c, "cuts", "2");
+	says(c, "unplaced", "1");
+	says(c, "tears", "{'clean': 0, 'torn': 0}");
+	coverage_destroy(c);
+}
+
+static void steps_of_time_are_placed_by_count(void **state)
+{
+	struct coverage *c = covers("{'operations': 30, 'source': 'time'}");
+
+	(void)state;
+	add(c, "{'verdict': 'pass', 'cuts': [{'requested': '11', 'counted': 12}]}");
+	says(c, "sentence",
+		"'1 distinct cut of 30 steps of time (by count: where in flash they fell is not "
+		"known); no failing window wider than 19 steps'");
 	coverage_destroy(c);
 }
 
@@ -487,7 +524,7 @@ static void metadata_of_no_known_place_is_not_counted(void **state)
 	says(c, "metadata",
 		"{'operations': 2, 'before': 0, 'torn': 0, 'untearable': 0, 'after': 0}");
 	says(c, "sentence",
-		"'1 distinct cut of 2 breakpoints of progress (where in flash they fell is not "
+		"'1 distinct cut of 2 breakpoints of progress (by count: where in flash they fell is not "
 		"known); no failing window wider than 2 breakpoints'");
 	coverage_destroy(c);
 }
@@ -504,9 +541,11 @@ static void refuses_a_trace_of_another_shape(void **state)
 		{"{'operations': 9000000000000}",
 			"coverage: trace: operations: expected 0 to 16777216"},
 		{"{'operations': 1, 'source': 'x'}",
-			"coverage: trace: source: expected operations, lines, edges or breakpoints"},
+			"coverage: trace: source: expected operations, lines, edges, breakpoints "
+			"or time"},
 		{"{'operations': 1, 'source': 7}",
-			"coverage: trace: source: expected operations, lines, edges or breakpoints"},
+			"coverage: trace: source: expected operations, lines, edges, breakpoints "
+			"or time"},
 		{"{'operations': 1, 'classes': 7}", "coverage: trace: classes: expected a list"},
 		{"{'operations': 1, 'classes': [7]}",
 			"coverage: trace: classes[1]: expected name, size, operations and ranges"},
@@ -682,6 +721,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(thousands_are_separated),
 		cmocka_unit_test(an_update_without_operations_has_its_end),
 		cmocka_unit_test(lines_of_progress_say_nothing_of_flash),
+		cmocka_unit_test(what_flash_shows_of_breakpoints_places_them),
+		cmocka_unit_test(steps_of_time_are_placed_by_count),
 		cmocka_unit_test(what_was_counted_beyond_the_trace_is_not_placed),
 		cmocka_unit_test(metadata_of_no_known_place_is_not_counted),
 		cmocka_unit_test(refuses_a_trace_of_another_shape),

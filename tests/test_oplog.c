@@ -49,6 +49,7 @@ static void what_is_no_flash_operation_has_no_size(void **state)
 		{"1 edge\n2 edge 3\n", "edges", OPLOG_EDGE, 0, 3},
 		{"1 breakpoint 0x100\n2 breakpoint 0x200 1\n", "breakpoints", OPLOG_BREAKPOINT,
 			0x200, 1},
+		{"1 time 10000\n2 time 123456789012345 2\n", "time", OPLOG_TIME, 0, 2},
 	};
 
 	(void)state;
@@ -100,7 +101,10 @@ static void refuses_what_the_format_does_not_have(void **state)
 				       "operations of one other kind"},
 		{"1 line\n", "t:1: before column 7: expected a space and the line's text"},
 		{"1 edges\n", "t:1: before column 3: expected \"erase\", \"program\", \"line\", "
-			      "\"edge\" or \"breakpoint\""},
+			      "\"edge\", \"breakpoint\" or \"time\""},
+		{"1 time\n", "t:1: before column 7: expected a space and microseconds"},
+		{"1 time 0x1\n",
+			"t:1: before column 9: expected a space and the number of resets, or nothing more"},
 		{"1 breakpoint\n", "t:1: before column 13: expected a space and an address as "
 				   "0x… of 32 bits"},
 	};

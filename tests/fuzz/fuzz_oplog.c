@@ -10,12 +10,13 @@ const struct fuzz_seed fuzz_seeds[] = {
 	FUZZ_TEXT("1 erase 0x0 256 0\n2 program 0x0 0xdeadbeef 1\n3 program 0x4 0x0 12\n"),
 	FUZZ_TEXT("1 line upload 10 %\n2 line \n"),
 	FUZZ_TEXT("1 edge\n2 edge 1\n"),
+	FUZZ_TEXT("1 time 10000\n2 time 20000 1\n"),
 	FUZZ_TEXT("1 breakpoint 0x100\n2 breakpoint 0x200 4294967295\n"),
 	FUZZ_TEXT("1 program 0xffc 0x0\n2 program 0x10001200 0x0\n3 erase 0x0 4096\n"),
 	FUZZ_END,
 };
-const char *const fuzz_words[] = {"erase ", "program ", "line ", "edge", "breakpoint ", "0x", "\n",
-	"0xffffffff", "4294967295", "1 ", "2 ", NULL};
+const char *const fuzz_words[] = {"erase ", "program ", "line ", "edge", "breakpoint ", "time ",
+	"0x", "\n", "0xffffffff", "4294967295", "1 ", "2 ", NULL};
 const unsigned fuzz_runs = 100000;
 
 /* What parses can be walked: the flash that an operation in the middle leaves is found again. */
