@@ -10,6 +10,7 @@
 #define DRIVERS(X) \
 	X(command) \
 	X(command_probe) \
+	X(console_pattern) \
 	X(gpio_edge) \
 	X(gpio_line) \
 	X(gpio_relay) \
@@ -20,6 +21,7 @@
 	X(serial) \
 	X(serial_relay) \
 	X(smp) \
+	X(timer) \
 	X(usb_hid_relay) \
 	X(usb_hub_port) \
 	X(virtual)

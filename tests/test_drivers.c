@@ -3,6 +3,7 @@
  */
 #include "contracts/command.h"
 #include "contracts/command_probe.h"
+#include "contracts/console_pattern.h"
 #include "contracts/gpio_edge.h"
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
@@ -13,6 +14,7 @@
 #include "contracts/serial.h"
 #include "contracts/serial_relay.h"
 #include "contracts/smp.h"
+#include "contracts/timer.h"
 #include "contracts/usb_hid_relay.h"
 #include "contracts/usb_hub_port.h"
 #include "contracts/virtual.h"
@@ -25,6 +27,7 @@
 static const struct contract *const contracts[] = {
 	&contract_command,
 	&contract_command_probe,
+	&contract_console_pattern,
 	&contract_gpio_edge,
 	&contract_gpio_line,
 	&contract_gpio_relay,
@@ -35,6 +38,7 @@ static const struct contract *const contracts[] = {
 	&contract_serial,
 	&contract_serial_relay,
 	&contract_smp,
+	&contract_timer,
 	&contract_usb_hid_relay,
 	&contract_usb_hub_port,
 	&contract_virtual,
