@@ -4,6 +4,10 @@
  * board's control socket.
  */
 #include "driver_bench.h"
+#include "rig/file.h"
+#include "rig/hex.h"
+#include "rig/oplog.h"
+#include "rig/probe_port.h"
 #include "rig/rpc.h"
 #include "rig/spawn.h"
 #include "scratch.h"
@@ -17,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define FLASH_SIZE 0x100000
@@ -744,6 +749,492 @@ static void the_serial_number_chooses_the_probe(void **state)
 	do_halt(b);
 }
 
+/* --- runs to a place ----------------------------------------------------------------------------
+ */
+
+/* A file that the build made, below build/. */
+static const char *built(const char *name)
+{
+	static char path[4096];
+	const char *dir = getenv("RIG_BUILD");
+
+	snprintf(path, sizeof(path), "%s/../%s", dir ? dir : "build/release", name);
+	return path;
+}
+
+static char *built_bytes(const char *name, size_t *len)
+{
+	struct err e;
+	char *data;
+
+	if (file_read(built(name), FLASH_SIZE, &data, len, &e))
+		fail_msg("%s (make builds it)", e.msg);
+	return data;
+}
+
+/* The address of a symbol, as the toolchain's nm has it. */
+static uint32_t symbol(const char *elf, const char *name)
+{
+	char line[256], found[128];
+	unsigned address = 0, n = 0;
+	int out[2], status;
+	pid_t pid;
+	FILE *f;
+
+	assert_return_code(pipe(out), errno);
+	pid = fork();
+	if (pid == 0) {
+		dup2(out[1], STDOUT_FILENO);
+		close(out[0]);
+		execlp("arm-none-eabi-nm", "arm-none-eabi-nm", built(elf), NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	f = fdopen(out[0], "r");
+	while (fgets(line, sizeof(line), f)) {
+		unsigned at;
+
+		if (sscanf(line, "%x %*c %127s", &at, found) == 2 && strcmp(found, name) == 0) {
+			address = at;
+			n++;
+		}
+	}
+	fclose(f);
+	waitpid(pid, &status, 0);
+	assert_int_equal(n, 1);
+	return address;
+}
+
+static void start_until(struct bench *b, struct outcome *o, json_t *spec)
+{
+	assert_non_null(spec);
+	probe()->run_until(b->dev, spec, outcome_start(&b->loop, o, MINUTE));
+	json_decref(spec);
+}
+
+static unsigned log_lines(struct bench *b)
+{
+	FILE *f = fopen(in_dir(b, "log"), "r");
+	unsigned n = 0;
+
+	for (int c; f && (c = fgetc(f)) != EOF;)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static void wait_for_hits(struct bench *b, const struct outcome *o, unsigned n)
+{
+	while (log_lines(b) < n) {
+		if (o->done)
+			fail_msg("it ended: %s", o->e.code ? o->e.msg : "success");
+		uv_run(&b->loop, UV_RUN_NOWAIT);
+		poll(NULL, 0, 1);
+	}
+}
+
+static uint32_t flash_word(const struct bench *b, uint32_t address)
+{
+	uint32_t word;
+
+	memcpy(&word, b->flash + address, 4);
+	return word;
+}
+
+/* Power on, and the DUT stands before its first instruction. */
+static void start_stopped(struct bench *b)
+{
+	do_release(b);
+	set_power(b, false);
+	do_hold(b, true);
+	set_power(b, true);
+	do_hold(b, false);
+}
+
+static void put_writer(struct bench *b)
+{
+	size_t len;
+	char *bytes = built_bytes("testfw/writer.bin", &len);
+
+	do_program(b, 0, bytes, len);
+	free(bytes);
+}
+
+static void cancel(struct outcome *o)
+{
+	struct err why;
+
+	err_set(&why, ERR_CANCELLED, "given up");
+	op_cancel(o->op, &why);
+	assert_int_equal(o->done, 1);
+}
+
+static void it_stops_right_before_the_nth_write_of_a_range(void **state)
+{
+	struct bench *b = *state;
+	uint32_t at = symbol("testfw/writer.elf", "program");
+	struct outcome o;
+
+	put_writer(b);
+	start_stopped(b);
+	start_until(b, &o,
+		json_pack("{s:i, s:i, s:s, s:i, s:i, s:s}", "break", (int)at | 1, "count", 3, "reg",
+			"r0", "from", 0x81000, "to", 0x82000, "log", in_dir(b, "log")));
+	assert_done(&b->loop, &o);
+	assert_int_equal(json_integer_value(json_object_get(o.result, "hits")), 3);
+	assert_int_equal(json_integer_value(json_object_get(o.result, "address")), 0x81ff8);
+	assert_true((uint64_t)json_integer_value(json_object_get(o.result, "t_ns")) <= uv_hrtime());
+	outcome_finish(&o);
+	/* it stands there, with the words before in flash and this one not */
+	assert_int_not_equal(flash_word(b, 0x8001c), UINT32_MAX);
+	assert_int_not_equal(flash_word(b, 0x81ff4), UINT32_MAX);
+	assert_int_equal(flash_word(b, 0x81ff8), UINT32_MAX);
+	assert_int_equal(log_lines(b), 3);
+	/* the place is cleared: resumed, it runs to its end */
+	probe()->resume(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	while (flash_word(b, 0x81ff0) != (~0xf0u & 0x0fffff0f))
+		poll(NULL, 0, 1);
+	do_release(b);
+	assert_false(has_debugger(b));
+}
+
+static void counting_misses_none_and_cancelled_the_dut_runs_on(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+	struct oplog log;
+	struct err e;
+	pid_t pid;
+
+	put_writer(b);
+	start_stopped(b);
+	pid = openocd_pid();
+	start_until(b, &o,
+		json_pack("{s:i, s:i, s:s, s:s}", "break",
+			(int)symbol("testfw/writer.elf", "program"), "count", 0, "reg", "r0", "log",
+			in_dir(b, "log")));
+	wait_for_hits(b, &o, 13);
+	cancel(&o);
+	do_release(b);
+	assert_false(has_debugger(b));
+	assert_int_equal(openocd_pid(), pid);
+	if (oplog_load(&log, in_dir(b, "log"), &e))
+		fail_msg("%s", e.msg);
+	assert_int_equal(log.count, 13);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(log.ops[i].address, 0x80000 + 4 * i);
+	assert_int_equal(log.ops[12].address, 0x81ff0);
+	oplog_finish(&log);
+}
+
+static void it_stops_right_after_the_nth_write_to_a_register_or_to_flash(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	put_writer(b);
+	start_stopped(b);
+	/* the flash controller's ERASEPAGE */
+	start_until(b, &o, json_pack("{s:[i, i], s:i}", "watch", 0x4001e508, 4, "count", 2));
+	assert_done(&b->loop, &o);
+	assert_int_equal(json_integer_value(json_object_get(o.result, "address")), 0x4001e508);
+	outcome_finish(&o);
+	assert_int_not_equal(flash_word(b, 0x8001c), UINT32_MAX);
+	assert_int_equal(flash_word(b, 0x81ff0), UINT32_MAX);
+	start_until(b, &o, json_pack("{s:[i, i], s:i}", "watch", 0x81000, 0x1000, "count", 2));
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+	assert_int_not_equal(flash_word(b, 0x81ff4), UINT32_MAX);
+	assert_int_equal(flash_word(b, 0x81ff8), UINT32_MAX);
+}
+
+static void it_survives_resets_of_the_dut(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	put_writer(b);
+	start_stopped(b);
+	start_until(b, &o,
+		json_pack("{s:i, s:i, s:s}", "break", (int)symbol("testfw/writer.elf", "main"),
+			"count", 4, "log", in_dir(b, "log")));
+	for (unsigned i = 1; i <= 3; i++) {
+		wait_for_hits(b, &o, i);
+		json_decref(control(b, "reset_line", json_pack("{s:b}", "hold", 1)));
+		json_decref(control(b, "reset_line", json_pack("{s:b}", "hold", 0)));
+	}
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+	assert_says(b, "reg pc", "0x00000120");
+}
+
+static void a_dut_that_lost_its_power_fails_the_run_and_no_adapter_is_blamed(void **state)
+{
+	struct bench *b = *state;
+	uint32_t at = symbol("testfw/writer.elf", "program");
+	struct outcome o;
+
+	put_writer(b);
+	start_stopped(b);
+	start_until(b, &o,
+		json_pack(
+			"{s:i, s:i, s:s}", "break", (int)at, "count", 0, "log", in_dir(b, "log")));
+	wait_for_hits(b, &o, 13);
+	set_power(b, false);
+	assert_failed(&b->loop, &o, ERR_BENCH, "the DUT does not answer any more");
+	start_until(b, &o, json_pack("{s:i, s:i}", "break", (int)at, "count", 1));
+	assert_failed(&b->loop, &o, ERR_BENCH, "has it power?");
+	assert_non_null(strstr(o.e.msg, "the adapter measures 0.00 V"));
+	assert_int_equal(b->events.notes, 0);
+	/* the same place again */
+	start_stopped(b);
+	start_until(b, &o, json_pack("{s:i, s:i}", "break", (int)at, "count", 2));
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+}
+
+static void a_dut_that_stops_by_itself_is_told_from_the_place(void **state)
+{
+	static const uint16_t stops[] = {0x0000, 0x2001, 0x0009, 0x0000, 0xbf00, 0xbe01, 0xbf00};
+	struct bench *b = *state;
+	struct outcome o;
+
+	do_program(b, 0, stops, sizeof(stops));
+	start_stopped(b);
+	start_until(b, &o, json_pack("{s:i, s:i}", "break", 0x0c, "count", 1));
+	assert_failed(&b->loop, &o, ERR_DUT, "BKPT");
+	start_stopped(b);
+	start_until(b, &o, json_pack("{s:[i, i], s:i}", "watch", RAM, 4, "count", 1));
+	assert_failed(&b->loop, &o, ERR_DUT, "BKPT");
+}
+
+/* --- the bootloader's swap, by breakpoint and by the board's own count --------------------------
+ */
+
+#define PRIMARY 0xc000
+#define SECONDARY 0x80000
+#define SLOT 0x74000
+
+/* The demo DUT with an update that its bootloader is about to install. */
+static void put_pending_update(struct bench *b)
+{
+	static const uint32_t magic[4] = {0xf395c277, 0x7fefd260, 0x0f505235, 0x8079b62c};
+	uint8_t *flash = malloc(FLASH_SIZE);
+	struct hex hex;
+	struct err e;
+	char *image;
+	size_t len;
+	int fd = open(in_dir(b, "vboard/flash.bin"), O_WRONLY);
+
+	assert_return_code(fd, errno);
+	memset(flash, 0xff, FLASH_SIZE);
+	if (hex_load(&hex, built("firmware/bootloader.hex"), &e) < 0)
+		fail_msg("%s", e.msg);
+	for (size_t i = 0; i < hex.count; i++)
+		memcpy(flash + hex.segments[i].address, hex.segments[i].bytes,
+			hex.segments[i].size);
+	hex_finish(&hex);
+	image = built_bytes("firmware/1.0.0/app.bin", &len);
+	memcpy(flash + PRIMARY, image, len);
+	free(image);
+	image = built_bytes("firmware/1.1.0/app.bin", &len);
+	memcpy(flash + SECONDARY, image, len);
+	free(image);
+	/* a request as the application writes it (docs/demo-dut.md, "Trailers") */
+	memcpy(flash + SECONDARY + SLOT - 28, "perm", 4);
+	memcpy(flash + SECONDARY + SLOT - sizeof(magic), magic, sizeof(magic));
+	set_power(b, false);
+	assert_int_equal(pwrite(fd, flash, FLASH_SIZE, 0), FLASH_SIZE);
+	close(fd);
+	free(flash);
+}
+
+/* Boots without a probe, and returns the log of what the DUT did to its flash. */
+static void boot_and_trace(struct bench *b, struct oplog *log)
+{
+	size_t len;
+	char *image = built_bytes("firmware/1.1.0/app.bin", &len);
+	struct err e;
+	bool idle = false;
+
+	json_decref(control(b, "mark", NULL));
+	set_power(b, true);
+	/* it is over when the new application sleeps */
+	while (!idle) {
+		json_t *s = control(b, "state", NULL);
+
+		idle = json_is_true(json_object_get(s, "idle")) &&
+		       memcmp(b->flash + PRIMARY, image, len) == 0;
+		json_decref(s);
+		poll(NULL, 0, 20);
+	}
+	free(image);
+	json_decref(control(b, "trace", json_pack("{s:s}", "path", in_dir(b, "trace"))));
+	if (oplog_load(log, in_dir(b, "trace"), &e))
+		fail_msg("%s", e.msg);
+}
+
+/* The n-th erase of a log, from 0; log->count: there are no more. */
+static size_t find_erase(const struct oplog *log, size_t n)
+{
+	for (size_t i = 0; i < log->count; i++)
+		if (log->ops[i].kind == OPLOG_ERASE && n-- == 0)
+			return i;
+	return log->count;
+}
+
+static void every_erase_of_the_bootloaders_swap_is_seen_where_it_is_done(void **state)
+{
+	struct bench *b = *state;
+	uint32_t at = symbol("firmware/good/bootloader.elf", "nvmc_erase_page");
+	struct oplog truth, seen;
+	unsigned erases = 0;
+	struct outcome o;
+	struct err e;
+
+	put_pending_update(b);
+	boot_and_trace(b, &truth);
+	while (find_erase(&truth, erases) < truth.count)
+		erases++;
+	assert_true(erases > 10);
+	put_pending_update(b);
+	start_stopped(b);
+	start_until(b, &o,
+		json_pack("{s:i, s:i, s:s, s:s}", "break", (int)at, "count", (int)erases, "reg",
+			"r0", "log", in_dir(b, "log")));
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+	if (oplog_load(&seen, in_dir(b, "log"), &e))
+		fail_msg("%s", e.msg);
+	assert_int_equal(seen.count, erases);
+	for (unsigned i = 0; i < erases; i++)
+		assert_int_equal(seen.ops[i].address, truth.ops[find_erase(&truth, i)].address);
+	oplog_finish(&truth);
+	oplog_finish(&seen);
+}
+
+/* --- the trigger probe-breakpoint, on this probe ------------------------------------------------
+ */
+
+/* As the keeper lends the probe. */
+struct probe_port {
+	struct device *probe;
+};
+
+void probe_port_run_until(struct probe_port *port, json_t *spec, struct op *op)
+{
+	port->probe->driver->probe->run_until(port->probe, spec, op);
+}
+
+void probe_port_release(struct probe_port *port, struct op *op)
+{
+	port->probe->driver->probe->release(port->probe, op);
+}
+
+struct cut {
+	struct bench *bench;
+	json_t *event;
+};
+
+static void trigger_came(void *arg, const char *name, json_t *fields)
+{
+	struct cut *cut = arg;
+
+	assert_string_equal(name, "trigger");
+	cut->event = fields;
+}
+
+static void the_trigger_cuts_between_two_operations(void **state)
+{
+	struct bench *b = *state;
+	const struct driver *driver = driver_find("probe-breakpoint");
+	struct probe_port port = {b->dev};
+	struct cut cut = {b, NULL};
+	struct driver_env env = b->env;
+	struct device *dev;
+	json_t *options, *spec;
+	struct outcome o;
+	char text[64];
+	struct err e;
+
+	put_writer(b);
+	start_stopped(b);
+	env.probe = &port;
+	env.event = trigger_came;
+	env.arg = &cut;
+	snprintf(text, sizeof(text), "{\"address\": %u, \"register\": \"r0\"}",
+		symbol("testfw/writer.elf", "program"));
+	options = options_of(driver, text);
+	dev = driver->create(&env, options, &e);
+	assert_non_null(dev);
+	json_decref(options);
+	driver->open(dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	spec = json_pack("{s:i, s:s}", "op", 5, "tear", "clean");
+	driver->trigger->arm(dev, spec, outcome_start(&b->loop, &o, MINUTE));
+	json_decref(spec);
+	assert_done(&b->loop, &o);
+	while (!cut.event)
+		uv_run(&b->loop, UV_RUN_ONCE);
+	set_power(b, false);
+	assert_int_equal(json_integer_value(json_object_get(cut.event, "op")), 5);
+	assert_int_equal(json_integer_value(json_object_get(cut.event, "address")), 0x80010);
+	json_decref(cut.event);
+	assert_int_equal(flash_word(b, 0x8000c), 4 * 0x01020304);
+	assert_int_equal(flash_word(b, 0x80010), UINT32_MAX);
+	/* the boot that is judged has no debugger, and nothing stops it */
+	set_power(b, true);
+	while (flash_word(b, 0x81ff0) != (~0xf0u & 0x0fffff0f))
+		poll(NULL, 0, 1);
+	assert_false(has_debugger(b));
+	close_device(&b->loop, dev);
+}
+
+/* --- check --------------------------------------------------------------------------------------
+ */
+
+static bool list_says(const json_t *result, const char *list, const char *text)
+{
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach (json_object_get(result, list), i, line)
+		if (strstr(json_string_value(line), text))
+			return true;
+	return false;
+}
+
+static void the_check_tells_voltage_and_dut_and_leaves_it_alone(void **state)
+{
+	struct bench *b = *state;
+	json_int_t before;
+	struct outcome o;
+
+	do_program(b, 0, program, sizeof(program));
+	do_release(b);
+	set_power(b, false);
+	before = board_number(b, "instructions");
+	set_power(b, true);
+	wait_for_run(b, before);
+	b->dev->driver->check(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	assert_true(list_says(o.result, "says", "Open On-Chip Debugger"));
+	assert_true(list_says(o.result, "says", "3.299 V"));
+	assert_true(list_says(o.result, "says", "the DUT answers, CPUID 0x410fc241"));
+	assert_true(json_real_value(json_object_get(o.result, "volts")) > 3.2);
+	assert_int_equal(json_array_size(json_object_get(o.result, "mend")), 0);
+	outcome_finish(&o);
+	assert_false(has_debugger(b));
+	set_power(b, false);
+	b->dev->driver->check(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	assert_true(list_says(o.result, "says", "no power now"));
+	outcome_finish(&o);
+	assert_int_equal(b->events.notes, 0);
+}
+
 static void the_version_is_openocds(void **state)
 {
 	struct bench *b = *state;
@@ -781,6 +1272,15 @@ int main(void)
 		T(made_safe_the_dut_is_free),
 		T(a_board_that_came_back_as_another_process_is_taken_up),
 		T(the_serial_number_chooses_the_probe),
+		T(it_stops_right_before_the_nth_write_of_a_range),
+		T(counting_misses_none_and_cancelled_the_dut_runs_on),
+		T(it_stops_right_after_the_nth_write_to_a_register_or_to_flash),
+		T(it_survives_resets_of_the_dut),
+		T(a_dut_that_lost_its_power_fails_the_run_and_no_adapter_is_blamed),
+		T(a_dut_that_stops_by_itself_is_told_from_the_place),
+		T(every_erase_of_the_bootloaders_swap_is_seen_where_it_is_done),
+		T(the_trigger_cuts_between_two_operations),
+		T(the_check_tells_voltage_and_dut_and_leaves_it_alone),
 		T(the_version_is_openocds),
 	};
 
