@@ -3,6 +3,7 @@
 
 #include "tests/keeper_client_sync.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdarg.h>
 #include <sys/socket.h>
@@ -93,11 +94,11 @@ void bench_keeper_start(struct bench_keeper *k)
 	*k = (struct bench_keeper){.dir = "/tmp/rig-bench-XXXXXX"};
 	if (!mkdtemp(k->dir))
 		bench_die("%s: no folder can be made", k->dir);
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
 		bench_die("socketpair failed");
 	k->pid = fork();
 	if (k->pid == 0) {
-		close(pair[0]);
+		fcntl(pair[1], F_SETFD, 0);
 		snprintf(fd, sizeof(fd), "%d", pair[1]);
 		execl(bench_build("rig-keeper"), "rig-keeper", "--fd", fd, (char *)NULL);
 		_exit(127);
@@ -151,7 +152,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} benches[] = {{"cut", bench_cut}, {"probe", bench_probe}, {"start", bench_start}};
+	} benches[] = {{"consoles", bench_consoles}, {"cut", bench_cut}, {"probe", bench_probe},
+		{"start", bench_start}};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(benches) / sizeof(*benches); i++) {
 		if (strcmp(argv[1], benches[i].name) == 0) {
@@ -159,6 +161,6 @@ int main(int argc, char **argv)
 			return 0;
 		}
 	}
-	fprintf(stderr, "bench cut|probe|start\n");
+	fprintf(stderr, "bench consoles|cut|probe|start\n");
 	return 2;
 }

@@ -58,6 +58,7 @@ json_t *bench_call(struct bench_keeper *k, const char *method, json_t *params);
 void bench_keeper_end(struct bench_keeper *k);
 
 /* The benches. */
+void bench_consoles(void);
 void bench_cut(void);
 void bench_probe(void);
 void bench_start(void);
