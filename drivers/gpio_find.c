@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #define CHIPS_MAX 64
-#define MEND_ACCESS "add yourself to the group that owns it (gpio), or install the udev rules"
+#define MEND_ACCESS "install 60-rig.rules, and add yourself to the group gpio"
 
 void gpio_spec_text(const struct gpio_spec *spec, char *buf, size_t size)
 {

@@ -417,7 +417,7 @@ static void what_is_not_found_says_what_there_is(void **state)
 		"line 7 (TWICE)");
 	fake_kernel->chip[0].refuse = EACCES;
 	case_open_fails(b, "gpio-relay", "{\"chip\": \"gpiochip0\", \"line\": 0}",
-		"cannot be opened: Permission denied: add yourself to the group");
+		"cannot be opened: Permission denied: install 60-rig.rules, and add yourself to the group gpio");
 	fake_unplug(0);
 	fake_unplug(1);
 	case_open_fails(
