@@ -475,8 +475,8 @@ void serial_permission(const char *path, char *buf, size_t size)
 		getgrgid_r(st.st_gid, &group, names, sizeof(names), &found) == 0 && found)
 		snprintf(buf, size,
 			"%s may be used by the group %s: add this user to it (usermod -aG %s USER) and "
-			"log in again, or install the udev rules",
+			"log in again, or install 60-rig.rules (udev)",
 			path, found->gr_name, found->gr_name);
 	else
-		snprintf(buf, size, "this user may not use %s: install the udev rules", path);
+		snprintf(buf, size, "this user may not use %s: install 60-rig.rules (udev)", path);
 }

@@ -220,7 +220,7 @@ void serial_link_check(struct serial_link *link, bool named_by_path, json_t *say
 	if (link->latency_ms > LATENCY_WANTED_MS)
 		say(mend,
 			"bytes come up to %d ms late: the latency timer could not be set to %d ms (%s): "
-			"install the udev rules, which set it",
+			"install 60-rig.rules (udev), which set it",
 			link->latency_ms, LATENCY_WANTED_MS, strerror(link->latency_errno));
 	if (named_by_path)
 		check_name(link, mend);

@@ -401,7 +401,7 @@ static void the_latency_timer_is_set_or_its_mend_is_told(void **state)
 	assert_done(&c->loop, &o);
 	assert_non_null(
 		strstr(json_string_value(json_array_get(json_object_get(o.result, "mend"), 0)),
-			"udev rules"));
+			"60-rig.rules"));
 	outcome_finish(&o);
 }
 

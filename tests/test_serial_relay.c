@@ -216,7 +216,7 @@ static void a_board_that_never_answers_is_not_verified(void **state)
 {
 	struct bench *b = *state;
 	struct outcome o;
-	json_t *mend;
+	json_t *says;
 
 	b->relay->mode = RELAY_MUTE;
 	b->dev = open_it(b, "{\"channel\": 1}");
@@ -228,8 +228,8 @@ static void a_board_that_never_answers_is_not_verified(void **state)
 	assert_true(get(b, b->dev));
 	b->dev->driver->check(b->dev, outcome_start(&b->loop, &o, 10000));
 	assert_done(&b->loop, &o);
-	mend = json_object_get(o.result, "mend");
-	assert_non_null(strstr(json_string_value(json_array_get(mend, 0)), "not verified"));
+	says = json_object_get(o.result, "says");
+	assert_non_null(strstr(json_string_value(json_array_get(says, 1)), "not verified"));
 	outcome_finish(&o);
 }
 
