@@ -21,6 +21,7 @@
 	X(serial) \
 	X(serial_relay) \
 	X(smp) \
+	X(tcp) \
 	X(timer) \
 	X(usb_hid_relay) \
 	X(usb_hub_port) \

@@ -14,6 +14,7 @@
 #include "contracts/serial.h"
 #include "contracts/serial_relay.h"
 #include "contracts/smp.h"
+#include "contracts/tcp.h"
 #include "contracts/timer.h"
 #include "contracts/usb_hid_relay.h"
 #include "contracts/usb_hub_port.h"
@@ -38,6 +39,7 @@ static const struct contract *const contracts[] = {
 	&contract_serial,
 	&contract_serial_relay,
 	&contract_smp,
+	&contract_tcp,
 	&contract_timer,
 	&contract_usb_hid_relay,
 	&contract_usb_hub_port,
