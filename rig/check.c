@@ -143,6 +143,13 @@ static void try_device(struct check *c, const char *capability)
 	json_decref(result);
 }
 
+void check_probe(struct check *c)
+{
+	if (c->probe_waits)
+		try_device(c, "probe");
+	c->probe_waits = false;
+}
+
 static void try_devices(struct check *c, const json_t *opened)
 {
 	static const char *const order[] = {"power", "meter", "console", "probe", "trigger",
@@ -156,8 +163,12 @@ static void try_devices(struct check *c, const json_t *opened)
 		if (!json_object_get(devices, capability))
 			continue;
 		device = json_object_get(json_object_get(opened, "devices"), capability);
+		check_of(c, capability);
 		if (!device || json_is_true(json_object_get(device, "ok"))) {
-			try_device(c, capability);
+			if (strcmp(capability, "probe") == 0)
+				c->probe_waits = true;
+			else
+				try_device(c, capability);
 			continue;
 		}
 		err_set(&e, err_code_of(json_string_value(json_object_get(device, "code"))), "%s",
@@ -300,6 +311,7 @@ json_t *check_board(struct cli *cli, json_t *board, const struct check_options *
 		say_how_it_was(&c, opened);
 		try_devices(&c, opened);
 		check_power(&c);
+		check_probe(&c);
 		end_lease(&c);
 	} else if (e.code == ERR_BUSY) {
 		check_say(check_of(&c, "board"), CHECK_BUSY, "%s", own_words(&c, e.msg));

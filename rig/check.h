@@ -33,6 +33,7 @@ struct check {
 	struct rpc *keeper;
 	bool leased_by_hand; /* the keeper was there before us */
 	bool quarantined;
+	bool probe_waits;   /* it is tried when the board has power, if it gets it */
 	const json_t *caps; /* what the board can do, each with its driver */
 	json_t *checks;
 	/* what the keeper tells while the power is switched */
@@ -59,6 +60,9 @@ void check_mend(json_t *check, const char *fmt, ...) __attribute__((format(print
 /* The same for an error, without what the keeper has put in front of it, and with what can be said
  * of how to mend it. False: nothing can. */
 bool check_error(const struct check *c, json_t *check, const char *before, const struct err *e);
+
+/* Tries the probe, unless that was done. */
+void check_probe(struct check *c);
 
 /* Switches the board on and off, if that may be done, and says what was seen of it. */
 void check_power(struct check *c);

@@ -172,11 +172,12 @@ static bool probe_target(struct check *c)
 	json_t *check;
 	struct err e;
 
+	check_probe(c);
 	if (!check_works(c, "probe"))
 		return false;
 	check = check_of(c, "probe");
 	if (read_target(c, &e) == 0) {
-		check_say(check, CHECK_OK, "the target answers");
+		check_say(check, CHECK_OK, "flash can be read");
 		return true;
 	}
 	if (json_object_get(json_object_get(c->board, "devices"), "strap")) {
