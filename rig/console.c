@@ -1,5 +1,6 @@
 #include "console.h"
 
+#include "console_port_priv.h"
 #include "op.h"
 #include "pattern.h"
 #include "ring.h"
@@ -29,21 +30,6 @@ struct expectation {
 	struct op *op;
 	json_t *result; /* set when satisfied */
 	struct err failed;
-};
-
-/* A telling of all listeners that is under way: of what, and who is next, unless it goes. */
-struct telling {
-	const char *line;
-	size_t len;
-	uint64_t t_read_ns;
-	struct console_listener *next;
-	struct telling *outer; /* that a listener's doing has come into */
-};
-
-struct console_port {
-	struct console_listener *listeners;
-	struct telling *telling;
-	struct console *console;
 };
 
 struct console {
@@ -598,7 +584,8 @@ int console_create(const struct console_conf *conf, struct console **out, struct
 	c->conf = *conf;
 	c->conf.log_path = path;
 	c->powered = conf->powered;
-	c->port.console = c;
+	c->port.write = conf->write;
+	c->port.write_arg = conf->arg;
 	code = ring_init(&c->ring, CONSOLE_RING_BYTES, e);
 	if (!code)
 		code = open_log(c, e);
@@ -636,33 +623,4 @@ void console_destroy(struct console *c)
 struct console_port *console_port(struct console *c)
 {
 	return &c->port;
-}
-
-void console_port_write(struct console_port *port, const char *data, size_t len, struct op *op)
-{
-	port->console->conf.write(port->console->conf.arg, data, len, op);
-}
-
-void console_port_listen(struct console_port *port, struct console_listener *listener)
-{
-	struct console_listener **at = &port->listeners;
-
-	while (*at)
-		at = &(*at)->next;
-	listener->next = NULL;
-	*at = listener;
-}
-
-void console_port_unlisten(struct console_port *port, struct console_listener *listener)
-{
-	struct console_listener **at = &port->listeners;
-
-	while (*at && *at != listener)
-		at = &(*at)->next;
-	if (!*at)
-		return;
-	*at = listener->next;
-	for (struct telling *t = port->telling; t; t = t->outer)
-		if (t->next == listener)
-			t->next = listener->next;
 }
