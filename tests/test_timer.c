@@ -223,7 +223,7 @@ static void what_is_armed_beyond_the_end_does_not_fire(void **state)
 	pass(b, 2);
 	assert_int_equal(b->fired, 0);
 	mark(b);
-	while (!b->fired && json_integer_value(asked(b, "operations")) < 600)
+	while (!b->fired)
 		uv_run(&b->loop, UV_RUN_ONCE);
 	assert_int_equal(b->fired, 1);
 }
@@ -349,7 +349,7 @@ static void how_long_uncut_updates_took_is_remembered(void **state)
 	assert_true(number(jitter, "min") >= 3000);
 	assert_int_equal(number(jitter, "min"), number(jitter, "max"));
 	/* a cut one is not remembered */
-	armed(b, "{\"op\": 2}");
+	armed(b, "{\"op\": 50}");
 	mark(b);
 	while (!b->fired)
 		uv_run(&b->loop, UV_RUN_ONCE);
