@@ -52,8 +52,8 @@ static void refuses_what_is_no_trace(void **state)
 			"t:1: before column 2: expected the next operation's number and a space"},
 		{"\n", "t:1: before column 1: expected the next operation's number and a space"},
 		{"1 write 0x0 64\n",
-			"t:1: before column 3: expected \"erase\", \"program\", \"line\", \"edge\" "
-			"or \"breakpoint\""},
+			"t:1: before column 3: expected \"erase\", \"program\", \"line\", \"edge\", "
+			"\"breakpoint\" or \"time\""},
 		{"1 erase 0 64\n",
 			"t:1: before column 9: expected a space and an address as 0x… of 32 bits"},
 		{"1 erase 0x100000000 64\n",
