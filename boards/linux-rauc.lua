@@ -15,7 +15,7 @@ local function try(board, command, seconds)
 	local _, groups = board.console:expect(mark .. [[-end (\d+)]], seconds or 15)
 	local lines, inside = {}, false
 	for _, line in ipairs(board.console:tail(1000)) do
-		if line == mark .. "-begin" then
+		if line:sub(-#mark - 6) == mark .. "-begin" then -- behind the prompt
 			lines, inside = {}, true
 		elseif line:find(mark .. "-end", 1, true) == 1 then
 			inside = false
@@ -34,7 +34,7 @@ local function sh(board, command, seconds)
 	return lines
 end
 
--- Logs in, with a prompt of our own, no echo and no kernel messages in between.
+-- Logs in, with a prompt of our own, no echo and no kernel messages in between; the version that runs.
 function dut.wait_ready(board, seconds)
 	board.console:expect([[login: ]], seconds)
 	board.console:write(USER .. "\n")
@@ -45,6 +45,7 @@ function dut.wait_ready(board, seconds)
 	board.console:expect([[[#$] ]], 30)
 	board.console:write("stty -echo cols 1000; dmesg -n 1; PS1='rig> '\n")
 	board.console:expect([[rig> ]], 15)
+	return dut.version(board)
 end
 
 function dut.version(board)
