@@ -202,8 +202,9 @@ static void timer_came(uv_timer_t *timer)
 
 static void start(struct relay *r, bool on, bool safe, struct op *op)
 {
-	end_with(r, ERR_CANCELLED,
-		safe ? "the board is made safe" : "switched again before it had settled");
+	if (r->op)
+		end_with(r, ERR_CANCELLED,
+			safe ? "the board is made safe" : "switched again before it had settled");
 	r->op = op;
 	r->wanted = on;
 	r->safe = safe;
