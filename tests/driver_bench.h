@@ -96,11 +96,23 @@ static inline void close_device(uv_loop_t *loop, struct device *dev)
 		uv_run(loop, UV_RUN_ONCE);
 }
 
-/* Closes a loop on which nothing may be left. */
+static inline void stop_waiting(uv_timer_t *timer)
+{
+	uv_stop(timer->loop);
+}
+
+/* Closes a loop on which nothing may be left. What is, after a test that failed, is not waited for
+ * for ever. */
 static inline void close_loop(uv_loop_t *loop)
 {
-	while (uv_run(loop, UV_RUN_DEFAULT))
-		;
+	uv_timer_t patience;
+
+	uv_timer_init(loop, &patience);
+	uv_timer_start(&patience, stop_waiting, 30000, 0);
+	uv_unref((uv_handle_t *)&patience);
+	uv_run(loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&patience, NULL);
+	uv_run(loop, UV_RUN_NOWAIT);
 	assert_int_equal(uv_loop_close(loop), 0);
 }
 

@@ -207,12 +207,12 @@ static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
 	struct device *dev = usb_opened(b, RELAY, ONE);
 
 	fake_usb_unplug(d);
-	wait_for(b, &b->lost);
+	wait_for(b, &b->lost, 1);
 	assert_string_equal(b->text, "relay board 6QMBS at 1-1.4 is gone: was it unplugged?");
 	assert_set_fails(b, dev, false, ERR_BENCH, "no relay board 16c0:05df with serial 6QMBS");
 	d->path = "1-2";
 	fake_usb_plug(d);
-	wait_for(b, &b->back);
+	wait_for(b, &b->back, 1);
 	assert_string_equal(b->text, "relay board 6QMBS at 1-2 is back");
 	assert_sets(b, dev, true, "read-back");
 	assert_int_equal(b->lost, 1);
@@ -229,7 +229,7 @@ static void back_but_not_ready_it_is_tried_again(void **state)
 	unsigned claims;
 
 	fake_usb_unplug(d);
-	wait_for(b, &b->lost);
+	wait_for(b, &b->lost, 1);
 	fake_usb_set(&d->denied, true);
 	fake_usb_plug(d);
 	claims = d->claims;
@@ -240,7 +240,7 @@ static void back_but_not_ready_it_is_tried_again(void **state)
 	assert_int_equal(d->claims, claims);
 	fake_usb_set(&d->denied, false);
 	chmod(scratch_path(fake_usb.scratch, fake_usb_node(d)), 0660);
-	wait_for(b, &b->back);
+	wait_for(b, &b->back, 1);
 	close_device(&b->loop, dev);
 }
 

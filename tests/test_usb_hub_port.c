@@ -257,11 +257,11 @@ static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
 	struct device *dev = usb_opened(b, HUB, FAST "}");
 
 	fake_usb_unplug(d);
-	wait_for(b, &b->lost);
+	wait_for(b, &b->lost, 1);
 	assert_string_equal(b->text, "port 2 of hub 0409:55aa at 1-1 is gone: was it unplugged?");
 	assert_set_fails(b, dev, false, ERR_BENCH, "no USB device at 1-1");
 	fake_usb_plug(d);
-	wait_for(b, &b->back);
+	wait_for(b, &b->back, 1);
 	assert_sets(b, dev, false, "none");
 	close_device(&b->loop, dev);
 }

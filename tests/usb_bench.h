@@ -147,10 +147,25 @@ static inline void assert_checks(
 	outcome_finish(&o);
 }
 
-static inline void wait_for(struct usb_bench *b, const int *count)
+static inline void waited(void *arg, const struct err *e, json_t *result)
 {
-	while (!*count)
+	(void)result;
+	*(bool *)arg = e->code == ERR_TIMEOUT;
+}
+
+/* Waits until so many events of a kind have come. */
+static inline void wait_for(struct usb_bench *b, const int *count, int wanted)
+{
+	bool late = false;
+	struct op *op = op_start(&b->loop, "an event", 60000, waited, &late);
+	struct err enough;
+
+	while (*count < wanted && !late)
 		uv_run(&b->loop, UV_RUN_ONCE);
+	err_set(&enough, ERR_CANCELLED, "it came");
+	if (!late)
+		op_cancel(op, &enough);
+	assert_true(*count >= wanted);
 }
 
 /* What scan finds, one line each: "what|at|conf|mend\n". */

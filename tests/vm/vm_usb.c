@@ -274,13 +274,11 @@ static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
 
 	for (int i = 1; i <= 3; i++) {
 		board_unplug();
-		while (b->lost < i)
-			uv_run(&b->loop, UV_RUN_ONCE);
+		wait_for(b, &b->lost, i);
 		dev->driver->make_safe(dev, outcome_start(&b->loop, &o, 10000));
 		assert_failed(&b->loop, &o, ERR_BENCH, "6QMBS");
 		board_plug();
-		while (b->back < i)
-			uv_run(&b->loop, UV_RUN_ONCE);
+		wait_for(b, &b->back, i);
 		assert_sets(b, dev, true, "read-back");
 		assert_int_equal(board_relays(), 1);
 		assert_int_equal(b->lost, i);
@@ -542,10 +540,10 @@ static void unplugged_the_hub_is_lost_and_plugged_again_it_is_back(void **state)
 	struct device *dev = usb_opened(b, HUB, hub.by_sysfs);
 
 	hub_unplug(NULL);
-	wait_for(b, &b->lost);
+	wait_for(b, &b->lost, 1);
 	assert_set_fails(b, dev, false, ERR_BENCH, "no USB device at");
 	hub_mend(NULL);
-	wait_for(b, &b->back);
+	wait_for(b, &b->back, 1);
 	assert_reads(b, dev, true);
 	close_device(&b->loop, dev);
 }
