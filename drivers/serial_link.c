@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +14,15 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DRAIN_MS 300
 #define SET_UP_WITHIN_MS 3000 /* for one that is shared */
 #define STEP_MS 5
 #define LATENCY_WANTED_MS 1
+#define WAKE_NS 50000000
+#define WAKE_SIGNAL (SIGRTMIN + 5)
 
 /* --- taking it -------------------------------------------------------------------------------- */
 
@@ -163,6 +167,42 @@ int serial_link_open(struct serial_link *link, const struct serial_want *want,
 	return 0;
 }
 
+static void nothing(int signal_number)
+{
+	(void)signal_number;
+}
+
+static void close_files(struct serial_link *link)
+{
+	serial_backend->close(link->handle);
+	close(link->lock_fd);
+}
+
+/* Few drivers of USB ports can throw away what they were given: closing waits for it for 30 s, or
+ * until a signal comes to the thread that closes. */
+static void close_unsent(struct serial_link *link)
+{
+	const struct itimerspec every = {{0, WAKE_NS}, {0, WAKE_NS}};
+	struct sigaction act = {.sa_handler = nothing};
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = WAKE_SIGNAL};
+	sigset_t wake, before;
+	timer_t timer;
+	bool timed;
+
+	event._sigev_un._tid = gettid();
+	sigaction(WAKE_SIGNAL, &act, NULL);
+	sigemptyset(&wake);
+	sigaddset(&wake, WAKE_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &wake, &before);
+	timed = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
+	if (timed)
+		timer_settime(timer, 0, &every, NULL);
+	close_files(link);
+	if (timed)
+		timer_delete(timer);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void serial_link_close(struct serial_link *link)
 {
 	int left = 0;
@@ -170,12 +210,14 @@ void serial_link_close(struct serial_link *link)
 	for (int ms = 0; ms < DRAIN_MS && ioctl(link->fd, TIOCOUTQ, &left) == 0 && left > 0;
 		ms += STEP_MS)
 		poll(NULL, 0, STEP_MS);
-	if (left > 0)
-		tcflush(link->fd, TCOFLUSH);
 	if (!link->shared)
 		ioctl(link->fd, TIOCNXCL); /* somebody may have it open still */
-	serial_backend->close(link->handle);
-	close(link->lock_fd);
+	if (left > 0) {
+		tcflush(link->fd, TCOFLUSH);
+		close_unsent(link);
+	} else {
+		close_files(link);
+	}
 }
 
 /* --- check ------------------------------------------------------------------------------------ */

@@ -209,6 +209,7 @@ static void a_contact_that_does_not_move_is_told(void **state)
 	b->relay->mode = RELAY_ANSWERS;
 	safe_start(b, b->dev, &o);
 	assert_done(&b->loop, &o);
+	outcome_finish(&o);
 	assert_false(b->relay->on[1]);
 }
 
@@ -297,6 +298,7 @@ static void unplugged_it_is_lost_and_back_and_works(void **state)
 	fake_relay_plug(b->relay);
 	safe_start(b, b->dev, &o);
 	assert_done(&b->loop, &o);
+	outcome_finish(&o);
 	set(b, b->dev, true, "read-back");
 }
 
@@ -413,6 +415,7 @@ static void made_safe_what_waits_is_cancelled_and_it_is_off(void **state)
 	b->dev->driver->power->get(b->dev, outcome_start(&b->loop, &ask, 10000));
 	safe_start(b, b->dev, &safe);
 	assert_done(&b->loop, &safe);
+	outcome_finish(&safe);
 	assert_int_equal(on.e.code, ERR_CANCELLED);
 	assert_int_equal(ask.e.code, ERR_CANCELLED);
 	assert_false(b->relay->on[1]);
@@ -429,6 +432,7 @@ static void never_opened_it_is_switched_off_all_the_same(void **state)
 	assert_non_null(b->dev);
 	safe_start(b, b->dev, &o);
 	assert_done(&b->loop, &o);
+	outcome_finish(&o);
 	assert_false(b->relay->on[1]);
 }
 

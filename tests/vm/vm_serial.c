@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <termios.h>
 
 /* Opens a tty as it is without a driver of ours: raw, not blocking. */
@@ -670,7 +671,75 @@ static void a_port_without_break_says_so(void **state)
 	vm_acm_gadget_destroy();
 }
 
-#define OWN 9
+/* --- what the adapter is told ----------------------------------------------------------------- */
+
+/* Everything that USB has carried since the last time, in usbmon's words. */
+static void usbmon_read(int fd, char *buf, size_t size)
+{
+	size_t len = strlen(buf);
+	ssize_t n;
+
+	while (len < size - 1 && (n = read(fd, buf + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	buf[len] = '\0';
+}
+
+/* QEMU's null modem carries no break: what the adapter is told is what is seen. FTDI's request 4
+ * sets the line; bit 14 of its value is the break (linux/drivers/usb/serial/ftdi_sio.h). */
+static void an_ftdi_adapter_is_told_to_begin_and_to_end_a_break(void **state)
+{
+	static char seen[1 << 20];
+	struct console *c = *state;
+	const char *begin, *end;
+	struct outcome o;
+	json_t *lines;
+	int fd;
+
+	if (!vm_exists("/sys/kernel/debug/usb"))
+		assert_int_equal(mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL), 0);
+	open_it(c, RIG1);
+	fd = open("/sys/kernel/debug/usb/usbmon/0u", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	lines = json_pack("{s:i}", "break_ms", 100);
+	c->dev->driver->modem->set(c->dev, lines, outcome_start(&c->loop, &o, 30000));
+	json_decref(lines);
+	assert_done(&c->loop, &o);
+	seen[0] = '\0';
+	usbmon_read(fd, seen, sizeof(seen));
+	begin = strstr(seen, " s 40 04 4008 0000 0000 ");
+	end = strstr(seen, " s 40 04 0008 0000 0000 ");
+	assert_true(begin && end && begin < end);
+	close(fd);
+}
+
+/* The kernel would wait for half a minute. */
+static void closed_while_nobody_takes_its_bytes_it_is_closed_soon(void **state)
+{
+	struct console *c = *state;
+	struct outcome o;
+	double began;
+	int far;
+
+	vm_acm_gadget_create();
+	far = raw_open("/dev/ttyGS0", B115200);
+	open_it(c, ACM1);
+	gadget_start_stuck(NULL, c->dev, outcome_start(&c->loop, &o, 60000));
+	/* until no more of it is taken */
+	for (int i = 0; i < 100; i++) {
+		uv_run(&c->loop, UV_RUN_NOWAIT);
+		poll(NULL, 0, 2);
+	}
+	assert_int_equal(o.done, 0);
+	began = vm_now_s();
+	close_it(c);
+	assert_int_equal(o.e.code, ERR_GONE);
+	print_message("# closed within %.1f s\n", vm_now_s() - began);
+	assert_true(vm_now_s() - began < 25);
+	close(far);
+	vm_acm_gadget_destroy();
+}
+
+#define OWN 11
 
 int main(void)
 {
@@ -685,10 +754,13 @@ int main(void)
 		T(a_port_named_twice_or_held_by_another_is_a_clear_error),
 		T(a_break_of_the_other_end_is_counted_and_harms_nothing),
 		T(a_port_without_break_says_so),
+		T(an_ftdi_adapter_is_told_to_begin_and_to_end_a_break),
+		T(closed_while_nobody_takes_its_bytes_it_is_closed_soon),
 	};
 #undef T
 	int failed;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	contract_tests(&contract_ftdi, tests + OWN);
 	contract_tests(&contract_gadget, tests + OWN + CONTRACT_CLAIMS);
 	failed = _cmocka_run_group_tests("vm_serial", tests, OWN + 2 * CONTRACT_CLAIMS, NULL, NULL);
