@@ -18,6 +18,7 @@
 	X(probe_breakpoint) \
 	X(probe_watchpoint) \
 	X(pty) \
+	X(scpi_psu) \
 	X(serial) \
 	X(serial_relay) \
 	X(smp) \

@@ -282,7 +282,7 @@ static void sent(uv_write_t *req, int status)
 		*at = s->next;
 	}
 	free(s);
-	if (!op)
+	if (!op || !link)
 		return;
 	op_on_cancel(op, NULL, NULL);
 	if (status < 0)

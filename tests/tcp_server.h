@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -170,6 +171,7 @@ static inline void tcp_server_start(struct tcp_server *s, uv_loop_t *loop)
 	struct sockaddr_in at;
 	socklen_t len = sizeof(at);
 
+	signal(SIGPIPE, SIG_IGN); /* as in a keeper */
 	s->loop = loop;
 	s->reserved = tcp_server_bind(0);
 	assert_return_code(getsockname(s->reserved, (struct sockaddr *)&at, &len), 0);

@@ -11,6 +11,7 @@
 #include "contracts/probe_breakpoint.h"
 #include "contracts/probe_watchpoint.h"
 #include "contracts/pty.h"
+#include "contracts/scpi_psu.h"
 #include "contracts/serial.h"
 #include "contracts/serial_relay.h"
 #include "contracts/smp.h"
@@ -36,6 +37,7 @@ static const struct contract *const contracts[] = {
 	&contract_probe_breakpoint,
 	&contract_probe_watchpoint,
 	&contract_pty,
+	&contract_scpi_psu,
 	&contract_serial,
 	&contract_serial_relay,
 	&contract_smp,
