@@ -6,6 +6,7 @@
 #define TESTS_DRIVER_BENCH_H
 
 #include "drivers/driver.h"
+#include "probe_port_bench.h"
 #include "rig/console_port.h"
 #include "rig/smp.h"
 

@@ -7,7 +7,6 @@
 #include "rig/file.h"
 #include "rig/hex.h"
 #include "rig/oplog.h"
-#include "rig/probe_port.h"
 #include "rig/rpc.h"
 #include "rig/spawn.h"
 #include "scratch.h"
@@ -1118,21 +1117,6 @@ static void every_erase_of_the_bootloaders_swap_is_seen_where_it_is_done(void **
 /* --- the trigger probe-breakpoint, on this probe ------------------------------------------------
  */
 
-/* As the keeper lends the probe. */
-struct probe_port {
-	struct device *probe;
-};
-
-void probe_port_run_until(struct probe_port *port, json_t *spec, struct op *op)
-{
-	port->probe->driver->probe->run_until(port->probe, spec, op);
-}
-
-void probe_port_release(struct probe_port *port, struct op *op)
-{
-	port->probe->driver->probe->release(port->probe, op);
-}
-
 struct cut {
 	struct bench *bench;
 	json_t *event;
@@ -1150,7 +1134,7 @@ static void the_trigger_cuts_between_two_operations(void **state)
 {
 	struct bench *b = *state;
 	const struct driver *driver = driver_find("probe-breakpoint");
-	struct probe_port port = {b->dev};
+	struct probe_port port = {.probe = b->dev};
 	struct cut cut = {b, NULL};
 	struct driver_env env = b->env;
 	struct device *dev;

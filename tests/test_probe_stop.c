@@ -2,7 +2,7 @@
  * probe-breakpoint and probe-watchpoint on a stand-in for the probe, that says when the DUT comes
  * to the place. What the real OpenOCD makes of it is in test_openocd_real.c.
  */
-#include "probe_port_bench.h"
+#include "driver_bench.h"
 #include "rig/oplog.h"
 #include "scratch.h"
 

@@ -3,7 +3,6 @@
 #define TESTS_CONTRACTS_PROBE_STOP_H
 
 #include "../driver_contract.h"
-#include "../probe_port_bench.h"
 #include "../scratch.h"
 
 struct probe_stop_bench {
