@@ -882,7 +882,6 @@ static void it_runs_until_the_dut_came_to_a_place_for_the_nth_time(void **state)
 		count_lines(b, "scripts", "rig_until 100 3 break 0x100 {r0} 0x10 0x100"), 1);
 	assert_int_equal(
 		count_lines(b, "scripts", "rig_until 100 1 break 0x100 {r0} 0x10 0x100"), 1);
-	put_hits(b, "0x1\n0x1\n0x1\n0x1\n0x2\n");
 	do_until(b, &o, "{\"watch\": [536870912, 4], \"count\": 1}");
 	assert_done(&b->loop, &o);
 	outcome_finish(&o);
