@@ -37,6 +37,9 @@ for my $name (sort keys %{$block{driver}}) {
 	my @sources = (put('table.c', $table), put("$name.c", $block{driver}{$name}),
 		put('contract.c', $block{contract}{$name} . <<'END'));
 
+/* what the table's other drivers need */
+#include "probe_port_bench.h"
+
 int main(void)
 {
 	struct CMUnitTest tests[CONTRACT_CLAIMS];
