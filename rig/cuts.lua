@@ -92,8 +92,8 @@ function Board:trace_begin()
 	self.heard = not self:can("trigger") and #progress_lines(self) or nil
 end
 
--- The trace of the update that was just given without a cut, from state on. A board that cannot tell its flash
--- operations is traced by the lines of progress on its console.
+-- The trace of the update that was just given without a cut, from state on: by what its trigger counts. A board that
+-- has none is traced by the lines of progress on its console.
 function Board:trace(name, state)
 	local path, lines = self.work .. "/" .. name, nil
 	if self:can("trigger") then
@@ -115,11 +115,23 @@ function Board:trace(name, state)
 	})
 	local described = trace:describe()
 	prim.record("trace", described)
+	self.is_counted = described.source ~= "operations"
 	return {
 		log = trace, path = path, described = described, lines = lines, state = state, board = self.conf,
 		operations = described.operations, source = described.source,
 		ranges = described.source == "operations" and trace:ranges() or {},
 	}
+end
+
+-- Keeps the flash at rest after the update that was traced, for boards whose operations are not the flash's: what there
+-- is of it after a cut is compared with that. Leaves power off where it does.
+function Board:trace_rest(trace)
+	if not self.is_counted then
+		return
+	end
+	sure(trace.log:rest(self:read_flash("rest.flash")))
+	trace.ranges = trace.log:ranges()
+	trace.is_at_rest = true
 end
 
 -- --- cuts ----------------------------------------------------------------------------------------
@@ -138,7 +150,7 @@ local function at_line(trace, n)
 end
 
 local function what_to_arm(cut, trace)
-	if trace and trace.source == "lines" then
+	if trace and trace.lines then
 		if cut.op > #trace.lines then
 			return nil
 		end
@@ -156,6 +168,9 @@ function Board:cut_during(cut, f, trace)
 		if self:can("trigger") then
 			wait("trigger.mark")
 		end
+		if on and on.console then
+			self.heard = #progress_lines(self)
+		end
 		if on then
 			wait("cut.arm", { on = on })
 			armed = true
@@ -172,7 +187,7 @@ function Board:cut_during(cut, f, trace)
 	local result = wait("cut.disarm")
 	if result.fired then
 		self.holds = nil
-		if trace and trace.source == "lines" then
+		if trace and trace.lines then
 			result.cut.op = cut.op
 		end
 		return true, result.cut
@@ -189,8 +204,37 @@ local function record_cut(board, fields)
 	prim.record("cut", fields)
 	if not t.again and t.outcome then
 		local cuts = t.outcome.cuts
-		cuts[#cuts + 1] = { requested = fields.requested, landed_as = fields.landed_as, counted = fields.counted }
+		cuts[#cuts + 1] = {
+			requested = fields.requested, landed_as = fields.landed_as, counted = fields.counted,
+			agreement = fields.landed_as == nil and fields.agreement == "skewed" and "skewed" or nil,
+		}
 	end
+end
+
+-- How many lines of progress came since the cut was armed. The last one may be the beginning of a line.
+local function heard_since(board, lines)
+	local said = progress_lines(board)
+	local n = #said - (board.heard or 0)
+	local whole = lines and n > 0 and lines[n]
+	if whole and #said[#said] < #whole and whole:sub(1, #said[#said]) == said[#said] then
+		n = n - 1
+	end
+	return n
+end
+
+-- How many operations the trigger had seen when the power was gone: no fewer than where it fired. At the end nobody
+-- counts. To be asked before the power comes on again.
+local function counted_at(board, event, lines)
+	if event.op == "end" then
+		return nil
+	elseif not board:can("trigger") then
+		return math.max(event.op, heard_since(board, lines))
+	end
+	local state = board.trigger:state()
+	if state.step_ns then -- what time goes by while the power is proven to be off is not the update's
+		return event.op + (event.latency_ns or 0) // state.step_ns
+	end
+	return math.max(event.op, state.operations)
 end
 
 -- A cut in the recovery from one before, counted from the power-on. No uncut recovery was traced that flash could be
@@ -209,9 +253,12 @@ function Board:cut_recovery(cut)
 	end
 	if fired then
 		local counted = event.op ~= "end" and event.op or nil
+		if self.is_counted then
+			counted = counted_at(self, event)
+		end
 		record_cut(self, {
 			requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed, counted = counted,
-			agreement = "unknown", latency_ns = event.latency_ns, off = event.off,
+			error = self.is_counted and counted and counted - cut.op or nil, agreement = "unknown", latency_ns = event.latency_ns, off = event.off,
 			what = ("in the recovery from the cut before; %s"):format(
 				counted and "the board says operation " .. counted or "when it was over"),
 		})
@@ -219,21 +266,67 @@ function Board:cut_recovery(cut)
 	return fired, nil
 end
 
-local function landing_by_lines(board, trace, cut, event)
-	local counted = event.op ~= "end" and event.op or nil -- at the end nobody counts
+-- What flash shows of a cut whose place was counted: {parts, progress, words, agreement …}, or what is said where it
+-- cannot be compared.
+local function compare_counted(board, trace, cut, counted)
+	if not trace.is_at_rest then
+		return { agreement = "unknown" }
+	end
+	local parts = board:read_ranges("landed", trace.ranges)
+	local check = sure(trace.log:progress(parts, cut.text, counted and { op = counted, tear = "clean" } or nil))
+	check.parts = parts
+	-- flash has room for several operations where some change nothing that can be seen: then it places none
+	check.is_placed = check.agreement == "agrees" and check.range and check.range[1] == check.range[2]
+	return check
+end
+
+local function what_was_counted(trace, event, counted, check)
+	local said = { "when it was over" }
+	if counted then
+		said[1] = ("at %d of %d (%s); %d when the power was gone"):format(
+			event.op, trace.operations, event.line or trace.lines and trace.lines[event.op] or trace.source, counted)
+	end
+	if check.text then
+		said[#said + 1] = check.text
+	end
+	if check.words and check.words > 0 then
+		said[#said + 1] = ("%.3f of the %d changed words are there"):format(check.progress, check.words)
+	end
+	return table.concat(said, "; ")
+end
+
+-- A cut as its position in the trace, where it is one.
+local function as_position(trace, counted)
+	if not counted or counted == trace.operations + 1 then
+		return "end"
+	end
+	return counted <= trace.operations and tostring(counted) or nil
+end
+
+-- Of operations that are not the flash's: the trigger's count is what there is, and flash may agree with it.
+local function landing_by_count(board, trace, cut, event)
+	local counted = counted_at(board, event, trace.lines)
+	local check = compare_counted(board, trace, cut, counted)
 	record_cut(board, {
-		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed, counted = counted,
-		agreement = "unknown", latency_ns = event.latency_ns, off = event.off,
-		what = event.op ~= "end" and ("at the line of progress: %s"):format(trace.lines[event.op]) or "when it was over",
+		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed,
+		landed = check.is_placed and check.done + 1 or nil, landed_as = check.is_placed and check.cut or nil,
+		counted = counted, error = counted and counted - cut.op or nil,
+		progress = check.words and check.words > 0 and math.floor(check.progress * 1000 + 0.5) / 1000 or nil,
+		agreement = check.agreement, latency_ns = event.latency_ns, off = event.off,
+		what = what_was_counted(trace, event, counted, check),
 	})
-	return { counted = cut.text }
+	if check.is_placed then
+		check.counted_done = check.done
+		return check
+	end
+	return { counted = check.agreement ~= "skewed" and as_position(trace, counted) or nil, parts = check.parts }
 end
 
 -- Where a cut landed, from the flash: state is what was there before, trace the uncut update, whose pages are read
 -- back. Journals it. The parts that were read stay with the result for evidence.
 function Board:landing(trace, cut, event)
 	if trace.source ~= "operations" then
-		return landing_by_lines(self, trace, cut, event)
+		return landing_by_count(self, trace, cut, event)
 	end
 	local parts = self:read_ranges("landed", trace.ranges)
 	local board = event.op ~= "end" and event or nil

@@ -8,6 +8,7 @@
 #include "file.h"
 #include "flash_rules.h"
 #include "landing.h"
+#include "landing_touch.h"
 #include "lua_json.h"
 #include "plan_cuts.h"
 
@@ -29,7 +30,8 @@ struct trace {
 	struct oplog log;
 	struct classes classes;
 	char *before; /* flash before operation 1 */
-	size_t size;  /* bytes of it */
+	char *rest;   /* flash at rest after the last one, or NULL: not known */
+	size_t size;  /* bytes of each */
 	uint32_t base, page;
 	json_t *conf; /* owns the regions' names */
 	struct cut_region regions[REGIONS_MAX], may_write[REGIONS_MAX];
@@ -120,6 +122,7 @@ static int l_trace_gc(lua_State *L)
 	classes_finish(&t->classes);
 	oplog_finish(&t->log);
 	free(t->before);
+	free(t->rest);
 	json_decref(t->conf);
 	memset(t, 0, sizeof(*t));
 	return 0;
@@ -142,40 +145,99 @@ static int compare_ops(const void *a, const void *b)
 	return ((*x)->address > (*y)->address) - ((*x)->address < (*y)->address);
 }
 
-/* trace:ranges() → [[address, size]]: the pages that its operations are in, rising */
-static int l_trace_ranges(lua_State *L)
+/* Ranges of flash, each put in or joined to the one before, rising. */
+struct ranges {
+	json_t *list;
+	uint64_t first,
+		end; /* of the last one, not yet listed; the end may be where addresses do */
+};
+
+static void end_range(struct ranges *r)
 {
-	struct trace *t = trace_at(L, 1);
+	if (r->end > r->first)
+		json_array_append_new(r->list,
+			json_pack("[I, I]", (json_int_t)r->first, (json_int_t)(r->end - r->first)));
+}
+
+static void add_range(struct ranges *r, uint64_t from, uint64_t to)
+{
+	if (r->end > r->first && from > r->end + GAP_MAX) {
+		end_range(r);
+		r->first = from;
+		r->end = to;
+	} else {
+		r->first = r->end > r->first ? r->first : from;
+		r->end = to > r->end ? to : r->end;
+	}
+}
+
+static bool add_operations(struct ranges *r, const struct trace *t)
+{
 	const struct oplog_op **ops = calloc(t->log.count + 1, sizeof(*ops));
-	uint64_t first = 0, end = 0; /* the last page may end where addresses do */
-	json_t *ranges;
 
 	if (!ops)
-		return luaL_error(L, "out of memory");
-	ranges = json_array();
+		return false;
 	for (size_t i = 0; i < t->log.count; i++)
 		ops[i] = &t->log.ops[i];
 	qsort(ops, t->log.count, sizeof(const struct oplog_op *), compare_ops);
-	for (size_t i = 0; i < t->log.count; i++) {
-		uint64_t from = ops[i]->address / t->page * t->page;
-		uint64_t to = ((uint64_t)ops[i]->address + ops[i]->size + t->page - 1) / t->page *
-			      t->page;
-
-		if (end > first && from > end + GAP_MAX) {
-			json_array_append_new(ranges,
-				json_pack("[I, I]", (json_int_t)first, (json_int_t)(end - first)));
-			first = from;
-			end = to;
-		} else {
-			first = end > first ? first : from;
-			end = to > end ? to : end;
-		}
-	}
-	if (end > first)
-		json_array_append_new(
-			ranges, json_pack("[I, I]", (json_int_t)first, (json_int_t)(end - first)));
+	for (size_t i = 0; i < t->log.count; i++)
+		add_range(r, ops[i]->address / t->page * t->page,
+			((uint64_t)ops[i]->address + ops[i]->size + t->page - 1) / t->page *
+				t->page);
 	free(ops);
-	return lua_json_give(L, ranges);
+	return true;
+}
+
+static void add_changed_pages(struct ranges *r, const struct trace *t)
+{
+	for (size_t at = 0; t->rest && at < t->size; at += t->page) {
+		size_t len = t->size - at < t->page ? t->size - at : t->page;
+
+		if (memcmp(t->before + at, t->rest + at, len) != 0)
+			add_range(r, t->base + at, (uint64_t)t->base + at + len);
+	}
+}
+
+/* trace:ranges() → [[address, size]]: the pages that its operations are in, rising; of what is no
+ * flash operation, those that flash at rest differs in from the flash before */
+static int l_trace_ranges(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	struct ranges r = {.list = json_array()};
+
+	if (t->log.count && !oplog_kind_is_flash(t->log.ops[0].kind))
+		add_changed_pages(&r, t);
+	else if (!add_operations(&r, t)) {
+		json_decref(r.list);
+		return luaL_error(L, "out of memory");
+	}
+	end_range(&r);
+	return lua_json_give(L, r.list);
+}
+
+/* trace:rest(file of the whole flash at rest after the update) → true | nil, code, message */
+static int l_trace_rest(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	const char *path = luaL_checkstring(L, 2);
+	char *rest = NULL;
+	size_t size;
+	struct err e;
+	int code =
+		t->before ? file_read(path, FLASH_MAX, &rest, &size, &e)
+			  : err_set(&e, ERR_USAGE, "the flash from before the update is not known");
+
+	if (code == 0 && size != t->size)
+		code = err_set(&e, ERR_IO, "%s: has %zu bytes, and flash before the update %zu",
+			path, size, t->size);
+	if (code) {
+		free(rest);
+		return lua_json_give_err(L, &e);
+	}
+	free(t->rest);
+	t->rest = rest;
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 /* Flash before, with the parts that were read back since, [[address, file]], laid over it. */
@@ -278,6 +340,84 @@ static int l_trace_landing(lua_State *L)
 	json_decref(parts);
 	json_decref(word);
 	return code ? lua_json_give_err(L, &e) : lua_json_give(L, landing_check_to_json(&check));
+}
+
+/* Which operation flash shows, of a log that tells addresses: into *check, and the range. */
+static int find_touched(const struct trace *t, const struct landing_touch *flash,
+	const struct cut *requested, const json_t *word, struct landing_check *check,
+	json_t **range, struct err *e)
+{
+	struct landing landing;
+	struct cut board;
+	int code = landing_touch_find(&landing, flash, &t->log, e);
+
+	if (code)
+		return code;
+	landing_compare(
+		check, requested, &landing, board_cut(word, &board) ? &board : NULL, t->log.count);
+	if (landing.count)
+		*range = json_pack("[I, I]", (json_int_t)landing.ranges[0].first,
+			(json_int_t)landing.ranges[0].last);
+	landing_finish(&landing);
+	return 0;
+}
+
+static int find_progress(const struct trace *t, const json_t *parts, const char *requested,
+	const json_t *word, json_t **result, struct err *e)
+{
+	struct landing_touch flash = {.base = t->base,
+		.size = t->size,
+		.before = (uint8_t *)t->before,
+		.rest = (uint8_t *)t->rest};
+	struct landing_progress progress;
+	struct landing_check check = {.agreement = LANDING_UNKNOWN};
+	json_t *range = NULL;
+	struct cuts cuts;
+	char *after = NULL;
+	int code = cuts_parse(&cuts, requested, e);
+
+	if (code == 0)
+		code = overlay(t, parts, &after, e);
+	flash.after = (uint8_t *)after;
+	if (code == 0 && landing_touch_knows(&t->log))
+		code = find_touched(t, &flash, &cuts.list[0], word, &check, &range, e);
+	if (code == 0) {
+		landing_touch_progress(&flash, &progress);
+		*result = range ? landing_check_to_json(&check)
+				: json_pack("{s:s}", "agreement", "unknown");
+		json_object_set_new(*result, "words",
+			json_integer((json_int_t)(progress.old + progress.new + progress.neither)));
+		json_object_set_new(
+			*result, "progress", json_real(landing_progress_share(&progress)));
+		json_object_set_new(*result, "range", range ? range : json_null());
+	}
+	free(after);
+	return code;
+}
+
+/*
+ * trace:progress([[address, file]] read back since, requested, where the trigger says or nil) →
+ * {words=: how many the update changes, progress=: the share of them that is there, range=: [first,
+ * last] operations done as flash shows, or nil, agreement=, and with a range the check of
+ * landing.h} | nil, code, message. For a trace of what is no flash operation, after rest().
+ */
+static int l_trace_progress(lua_State *L)
+{
+	struct trace *t = trace_at(L, 1);
+	const char *requested = luaL_checkstring(L, 3);
+	json_t *result = NULL;
+	struct err e;
+	json_t *parts = lua_json_get(L, 2, &e);
+	json_t *word = parts ? lua_json_get(L, 4, &e) : NULL;
+	int code = -1;
+
+	if (!t->before || !t->rest)
+		err_set(&e, ERR_USAGE, "progress needs the flash before the update and at rest");
+	else if (word)
+		code = find_progress(t, parts, requested, word, &result, &e);
+	json_decref(parts);
+	json_decref(word);
+	return code ? lua_json_give_err(L, &e) : lua_json_give(L, result);
 }
 
 /*
@@ -618,7 +758,9 @@ static const luaL_Reg trace_methods[] = {
 	{"campaign", l_trace_campaign},
 	{"describe", l_trace_describe},
 	{"landing", l_trace_landing},
+	{"progress", l_trace_progress},
 	{"ranges", l_trace_ranges},
+	{"rest", l_trace_rest},
 	{"writes", l_trace_writes},
 	{NULL, NULL},
 };

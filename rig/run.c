@@ -325,6 +325,27 @@ static void check_needs(struct station *st)
 	}
 }
 
+/* A second cut counts from the power-on after the first, and without a trigger nobody does. */
+static void check_second_cuts(struct station *st)
+{
+	const json_t *cut;
+	size_t i;
+
+	if (json_object_get(st->caps, "trigger") ||
+		!json_is_true(json_object_get(host_scenario(st->run->host), "cuts")))
+		return;
+	json_array_foreach (run_option(st->run, "cut"), i, cut) {
+		if (!strchr(json_string_value(cut), ','))
+			continue;
+		st->open_failed = true;
+		err_set(&st->open_error, ERR_USAGE,
+			"--cut %s: board %s has no trigger, and cannot be cut in its recovery "
+			"(rig.conf: trigger = { driver = … })",
+			json_string_value(cut), st->name);
+		return;
+	}
+}
+
 static void keeper_opened(void *arg, const struct err *e, json_t *result)
 {
 	struct station *st = arg;
@@ -336,6 +357,8 @@ static void keeper_opened(void *arg, const struct err *e, json_t *result)
 		st->opened = true;
 		st->caps = json_incref(json_object_get(result, "caps"));
 		check_needs(st);
+		if (!st->open_failed)
+			check_second_cuts(st);
 	}
 	if (!st->open_failed && json_object_get(st->caps, "probe"))
 		rpc_request(st->keeper, "probe.version", json_object(), OPEN_MS, tool_known, st);

@@ -75,6 +75,7 @@ local function uncut(t, board, item, state)
 		-- as a fleet's server asks once a device is back; a cut at the end comes before that
 		local answered, silence = rig.try(board.version, board)
 		given.unanswered = not answered and "its version: " .. silence or nil
+		board:trace_rest(trace)
 	end
 	local seen = board:observe(t.seed, given)
 	seen.writes = trace and board:writes(trace) or nil
@@ -156,6 +157,9 @@ return rig.scenario {
 		end
 		if not trace then -- in a run that was taken up again, its verdict is known
 			trace, why = traced(board, item, state)
+			if trace then
+				board:trace_rest(trace)
+			end
 		end
 		if not trace then
 			return t:ok(false, "takes the update again: " .. why)
