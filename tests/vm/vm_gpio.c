@@ -250,8 +250,9 @@ static int teardown(void **state)
 
 	if (b->dev)
 		close_device(&b->loop, b->dev);
-	close_loop(&b->loop);
+	/* first, so that a test that failed leaves nothing to the next one */
 	chip_destroy(b->b);
+	close_loop(&b->loop);
 	json_decref(b->trigger);
 	free(b);
 	return 0;
