@@ -453,6 +453,23 @@ static void a_relay_whose_chip_goes_in_the_middle_works_when_it_is_back(void **s
 	outcome_finish(&o);
 }
 
+/* Nothing is under way whose own failure would tell: the folder of devices is watched. */
+static void a_relay_at_rest_hears_that_its_chip_is_gone(void **state)
+{
+	struct bench *b = *state;
+
+	b->dev = opened(b, "gpio-relay", "{\"chip\": \"rig:one\", \"line\": 0}");
+	set_power(b, true, "none");
+	chip_unplug(b->b);
+	run_until(b, &b->lost, 1);
+	assert_non_null(strstr(b->text, "line 0 (RELAY1) is gone"));
+	chip_plug(b->b);
+	run_until(b, &b->back, 1);
+	assert_false(vm_gpio_value(b->chip, RELAY1));
+	set_power(b, true, "none");
+	assert_true(vm_gpio_value(b->chip, RELAY1));
+}
+
 /* --- lines ------------------------------------------------------------------------------------ */
 
 static void assert_line(struct bench *b, bool on)
@@ -710,6 +727,7 @@ int main(void)
 		BENCH_TEST(rails_have_their_order),
 		BENCH_TEST(two_boards_on_one_line_hear_of_each_other),
 		BENCH_TEST(a_relay_whose_chip_goes_in_the_middle_works_when_it_is_back),
+		BENCH_TEST(a_relay_at_rest_hears_that_its_chip_is_gone),
 		BENCH_TEST(a_line_is_asserted_by_driving_it),
 		BENCH_TEST(a_line_is_let_go_of_and_not_driven),
 		BENCH_TEST(edges_are_counted_exactly_in_bursts),
