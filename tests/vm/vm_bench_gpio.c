@@ -1,22 +1,33 @@
 /*
  * From an edge, by the kernel's time stamp, to a relay line that is set: the drivers gpio-edge and
- * gpio-relay, a Python script with the kernel's GPIO binding, and one that spawns gpioset. What
- * makes the edges is the same process for all of them. The numbers are comments of the TAP: a
- * virtual machine's scheduling is in them, and nothing is demanded of them.
+ * gpio-relay, a Python script with the kernel's GPIO binding, and one that spawns gpioset. Each has
+ * a chip of its own, one process makes the edges for all, and they take turns round by round, so
+ * that what else the host does is in the numbers of all alike. The numbers are comments of the TAP:
+ * a virtual machine's scheduling is in them, and nothing is demanded of them.
  */
 #include "../driver_bench.h"
 
 #include "vm.h"
 
 enum { FLASH, RELAY, LINES };
+enum { DRIVERS, BINDING, SPAWN, WAYS };
 #define ROUNDS 200
-#define SPAWNS 50 /* they take their time */
+#define SPAWN_EVERY 4 /* rounds: it takes its time */
+
+/* One way from an edge to a relay. */
+struct way {
+	const char *name, *what;
+	struct vm_gpio chip;
+	uint64_t took_ns[ROUNDS];
+	unsigned rounds;
+	pid_t pid; /* of a script */
+	FILE *says;
+};
 
 struct measure {
-	struct vm_gpio chip;
-	int go;      /* a byte written here makes one edge */
+	struct way ways[WAYS];
+	int go;      /* a way's number written here makes an edge on its chip */
 	pid_t maker; /* who makes it */
-	uint64_t took_ns[ROUNDS];
 };
 
 static int by_size(const void *a, const void *b)
@@ -26,35 +37,47 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void report(struct measure *m, unsigned rounds, const char *what)
+static void report(struct way *w)
 {
-	unsigned median = rounds / 2, p99 = rounds * 99 / 100;
+	unsigned median = w->rounds / 2, p99 = w->rounds * 99 / 100;
 
-	qsort(m->took_ns, rounds, sizeof(*m->took_ns), by_size);
-	printf("# edge to relay line set, %s: median %.1f us, p99 %.1f us, of %u\n", what,
-		(double)m->took_ns[median] / 1e3, (double)m->took_ns[p99] / 1e3, rounds);
+	qsort(w->took_ns, w->rounds, sizeof(*w->took_ns), by_size);
+	printf("# edge to relay line set, %s: median %.1f us, p99 %.1f us, of %u\n", w->what,
+		(double)w->took_ns[median] / 1e3, (double)w->took_ns[p99] / 1e3, w->rounds);
 	fflush(stdout);
+}
+
+static void make_edges(struct measure *m, int told)
+{
+	unsigned char way;
+
+	while (read(told, &way, 1) == 1) {
+		vm_gpio_pull(&m->ways[way].chip, FLASH, false);
+		vm_gpio_pull(&m->ways[way].chip, FLASH, true);
+	}
+	_exit(0);
 }
 
 static int setup(void **state)
 {
-	static const char *const names[] = {"FLASH", "RELAY", NULL};
+	static const char *const names[WAYS] = {"drivers", "binding", "spawn"};
+	static const char *const whats[WAYS] = {"gpio-edge and gpio-relay",
+		"a Python script with the kernel's GPIO binding",
+		"a Python script that spawns gpioset"};
 	struct measure *m = calloc(1, sizeof(*m));
 	int ends[2];
 
-	vm_gpio_bank_create(&m->chip, "speed", LINES, names);
+	for (int i = 0; i < WAYS; i++) {
+		m->ways[i].name = names[i];
+		m->ways[i].what = whats[i];
+		vm_gpio_bank_create(&m->ways[i].chip, names[i], LINES, NULL);
+	}
 	assert_return_code(pipe2(ends, O_CLOEXEC), errno);
 	m->maker = fork();
 	assert_return_code(m->maker, errno);
 	if (m->maker == 0) {
-		char byte;
-
 		close(ends[1]);
-		while (read(ends[0], &byte, 1) == 1) {
-			vm_gpio_pull(&m->chip, FLASH, false);
-			vm_gpio_pull(&m->chip, FLASH, true);
-		}
-		_exit(0);
+		make_edges(m, ends[0]);
 	}
 	close(ends[0]);
 	m->go = ends[1];
@@ -68,14 +91,15 @@ static int teardown(void **state)
 
 	close(m->go);
 	assert_int_equal(vm_wait(m->maker), 0);
-	vm_gpio_bank_destroy(&m->chip);
+	for (int i = 0; i < WAYS; i++)
+		vm_gpio_bank_destroy(&m->ways[i].chip);
 	free(m);
 	return 0;
 }
 
-static void make_edge(struct measure *m)
+static void make_edge(struct measure *m, unsigned char way)
 {
-	assert_int_equal(write(m->go, "x", 1), 1);
+	assert_int_equal(write(m->go, &way, 1), 1);
 }
 
 /* --- the drivers ------------------------------------------------------------------------------ */
@@ -134,31 +158,36 @@ static void arm(struct own *o)
 	o->fired = false;
 }
 
-static void the_drivers(void **state)
+static void open_drivers(struct own *o)
 {
-	struct measure *m = *state;
-	struct own o = {.fired = false};
+	uv_loop_init(&o->loop);
+	o->env = (struct driver_env){
+		.loop = &o->loop, .board = "b", .capability = "power", .event = fired, .arg = o};
+	o->edge = opened(o, "gpio-edge", "{\"chip\": \"rig:drivers\", \"line\": 0}");
+	o->relay =
+		opened(o, "gpio-relay", "{\"chip\": \"rig:drivers\", \"line\": 1, \"off_ms\": 0}");
+}
 
-	uv_loop_init(&o.loop);
-	o.env = (struct driver_env){
-		.loop = &o.loop, .board = "b", .capability = "power", .event = fired, .arg = &o};
-	o.edge = opened(&o, "gpio-edge", "{\"line_name\": \"FLASH\"}");
-	o.relay = opened(&o, "gpio-relay", "{\"line_name\": \"RELAY\", \"off_ms\": 0}");
-	for (int i = 0; i < ROUNDS; i++) {
-		arm(&o);
-		assert_true(vm_gpio_value(&m->chip, RELAY));
-		make_edge(m);
-		while (!o.fired)
-			uv_run(&o.loop, UV_RUN_ONCE);
-		assert_done(&o.loop, &o.off);
-		outcome_finish(&o.off);
-		assert_false(vm_gpio_value(&m->chip, RELAY));
-		m->took_ns[i] = o.took_ns;
-	}
-	close_device(&o.loop, o.edge);
-	close_device(&o.loop, o.relay);
-	close_loop(&o.loop);
-	report(m, ROUNDS, "gpio-edge and gpio-relay");
+static void close_drivers(struct own *o)
+{
+	close_device(&o->loop, o->edge);
+	close_device(&o->loop, o->relay);
+	close_loop(&o->loop);
+}
+
+static void round_of_drivers(struct measure *m, struct own *o)
+{
+	struct way *w = &m->ways[DRIVERS];
+
+	arm(o);
+	assert_true(vm_gpio_value(&w->chip, RELAY));
+	make_edge(m, DRIVERS);
+	while (!o->fired)
+		uv_run(&o->loop, UV_RUN_ONCE);
+	assert_done(&o->loop, &o->off);
+	outcome_finish(&o->off);
+	assert_false(vm_gpio_value(&w->chip, RELAY));
+	w->took_ns[w->rounds++] = o->took_ns;
 }
 
 /* --- scripts ---------------------------------------------------------------------------------- */
@@ -184,60 +213,75 @@ static const char script[] =
 	"        relay.set_value(1)\n"
 	"    print(took, flush=True)\n";
 
-static void a_script(struct measure *m, unsigned rounds, const char *how, const char *what)
+static void start_script(struct way *w)
 {
 	char path[] = "/tmp/edge.XXXXXX", chip[80], line[64];
 	int ends[2], fd = mkstemp(path);
-	pid_t pid;
-	FILE *f;
 
 	assert_return_code(fd, errno);
 	assert_int_equal(write(fd, script, sizeof(script) - 1), sizeof(script) - 1);
 	close(fd);
-	snprintf(chip, sizeof(chip), "/dev/%s", m->chip.chip);
+	snprintf(chip, sizeof(chip), "/dev/%s", w->chip.chip);
 	assert_return_code(pipe2(ends, O_CLOEXEC), errno);
-	pid = fork();
-	assert_return_code(pid, errno);
-	if (pid == 0) {
+	w->pid = fork();
+	assert_return_code(w->pid, errno);
+	if (w->pid == 0) {
 		dup2(ends[1], STDOUT_FILENO);
-		execlp("python3", "python3", path, chip, how, (char *)NULL);
+		execlp("python3", "python3", path, chip, w->name, (char *)NULL);
 		_exit(127);
 	}
 	close(ends[1]);
-	f = fdopen(ends[0], "r");
-	if (!fgets(line, sizeof(line), f) || strcmp(line, "ready\n") != 0)
-		fail_msg("the script ended with status %d", vm_stop(pid));
-	for (unsigned i = 0; i < rounds; i++) {
-		make_edge(m);
-		if (!fgets(line, sizeof(line), f))
-			fail_msg("the script ended with status %d", vm_stop(pid));
-		m->took_ns[i] = strtoull(line, NULL, 10);
-		assert_true(m->took_ns[i] > 0);
-	}
-	fclose(f);
-	vm_stop(pid);
+	w->says = fdopen(ends[0], "r");
+	assert_non_null(w->says);
+	if (!fgets(line, sizeof(line), w->says) || strcmp(line, "ready\n") != 0)
+		fail_msg("the script ended with status %d", vm_stop(w->pid));
 	unlink(path);
-	report(m, rounds, what);
 }
 
-static void a_python_script_with_the_kernels_binding(void **state)
+static void round_of_script(struct measure *m, unsigned char way)
 {
-	a_script(*state, ROUNDS, "binding", "a Python script with the kernel's GPIO binding");
+	struct way *w = &m->ways[way];
+	char line[64];
+
+	make_edge(m, way);
+	if (!fgets(line, sizeof(line), w->says))
+		fail_msg("the script ended with status %d", vm_stop(w->pid));
+	w->took_ns[w->rounds] = strtoull(line, NULL, 10);
+	assert_true(w->took_ns[w->rounds++] > 0);
 }
 
-static void a_script_that_spawns_gpioset(void **state)
+static void stop_script(struct way *w)
 {
-	a_script(*state, SPAWNS, "spawn", "a Python script that spawns gpioset");
+	fclose(w->says);
+	vm_stop(w->pid);
 }
 
-#define MEASURED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+static void an_edge_takes_the_power_in_every_way(void **state)
+{
+	struct measure *m = *state;
+	struct own o = {.fired = false};
+
+	open_drivers(&o);
+	start_script(&m->ways[BINDING]);
+	start_script(&m->ways[SPAWN]);
+	for (int i = 0; i < ROUNDS; i++) {
+		round_of_drivers(m, &o);
+		round_of_script(m, BINDING);
+		if (i % SPAWN_EVERY == 0)
+			round_of_script(m, SPAWN);
+	}
+	close_drivers(&o);
+	stop_script(&m->ways[BINDING]);
+	stop_script(&m->ways[SPAWN]);
+	for (int i = 0; i < WAYS; i++)
+		report(&m->ways[i]);
+}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MEASURED(the_drivers),
-		MEASURED(a_python_script_with_the_kernels_binding),
-		MEASURED(a_script_that_spawns_gpioset),
+		cmocka_unit_test_setup_teardown(
+			an_edge_takes_the_power_in_every_way, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
