@@ -25,7 +25,7 @@ static void its_relay_is_switched_and_no_other(void **state)
 	assert_int_equal(d->unclaimed, 0);
 	assert_false(d->kernel_driver);
 	assert_null(d->claimed);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void over_the_normally_closed_contact_off_is_a_relay_that_picks_up(void **state)
@@ -46,7 +46,7 @@ static void over_the_normally_closed_contact_off_is_a_relay_that_picks_up(void *
 	assert_done(&b->loop, &o);
 	outcome_finish(&o);
 	assert_int_equal(d->relays, 0x01);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void a_relay_that_does_not_follow_is_an_error_of_the_bench(void **state)
@@ -64,7 +64,7 @@ static void a_relay_that_does_not_follow_is_an_error_of_the_bench(void **state)
 	assert_failed(&b->loop, &o, ERR_BENCH, "set off: read-back says on");
 	outcome_finish(&o);
 	assert_int_equal(b->lost, 0);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void an_answer_of_another_board_is_not_believed(void **state)
@@ -77,7 +77,7 @@ static void an_answer_of_another_board_is_not_believed(void **state)
 	assert_set_fails(b, dev, true, ERR_BENCH, "it answers as board 7QMBS");
 	d->id[0] = '\n';
 	assert_set_fails(b, dev, true, ERR_BENCH, "it answers as board ?QMBS");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void a_transfer_that_fails_on_the_wire_is_repeated_once(void **state)
@@ -91,7 +91,7 @@ static void a_transfer_that_fails_on_the_wire_is_repeated_once(void **state)
 	fake_usb_count(&d->noisy, 2);
 	assert_set_fails(b, dev, false, ERR_BENCH, "LIBUSB_ERROR_IO: check its cable");
 	assert_sets(b, dev, false, "read-back");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void a_board_another_process_holds_a_moment_is_waited_for(void **state)
@@ -111,7 +111,7 @@ static void a_board_another_process_holds_a_moment_is_waited_for(void **state)
 	assert_int_equal(d->relays, 0);
 	fake_usb_count(&d->held, FAKE_USB_HELD);
 	assert_set_fails(b, dev, true, ERR_BUSY, "another program holds it");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void relays_of_one_board_share_its_handle(void **state)
@@ -135,10 +135,10 @@ static void relays_of_one_board_share_its_handle(void **state)
 	}
 	assert_int_equal(d->opens, 1);
 	assert_int_equal(d->unclaimed, 0);
-	close_device(&b->loop, one);
+	usb_closed(b, one);
 	assert_int_equal(fake_usb.handles, 1);
 	assert_sets(b, two, true, "read-back");
-	close_device(&b->loop, two);
+	usb_closed(b, two);
 	assert_int_equal(fake_usb.handles, 0);
 	assert_true(fake_usb.no_discovery);
 }
@@ -160,14 +160,14 @@ static void boards_are_told_apart_by_their_own_id_or_their_port(void **state)
 	assert_sets(b, dev, true, "read-back");
 	assert_int_equal(other->relays, 1);
 	assert_int_equal(d->relays, 0);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 	snprintf(other->id, sizeof(other->id), "6QMBS");
 	assert_open_fails(b, RELAY, ONE, "say which one by usb_path");
 	dev = usb_opened(
 		b, RELAY, "{\"channel\": 2, \"serial\": \"6QMBS\", \"usb_path\": \"1-10\"}");
 	assert_sets(b, dev, true, "read-back");
 	assert_int_equal(other->relays, 3);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 /* A board that cannot be asked does not stand in the way of the one that is wanted. */
@@ -180,7 +180,7 @@ static void a_board_beside_that_fails_is_passed_over(void **state)
 	fake_usb_relay(0, "1-1.4", "6QMBS");
 	fake_usb_set(&other->denied, true);
 	dev = usb_opened(b, RELAY, ONE);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 	assert_open_fails(b, RELAY, "{\"channel\": 1, \"serial\": \"AB12C\"}",
 		"relay board AB12C: 16c0:05df at 1-1.2: open: no permission: install the udev "
 		"rules 60-rig.rules, put this user into the group plugdev");
@@ -217,7 +217,7 @@ static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
 	assert_sets(b, dev, true, "read-back");
 	assert_int_equal(b->lost, 1);
 	assert_int_equal(b->back, 1);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 /* The kernel makes the node before udevd gives it away, and before the firmware listens. */
@@ -241,7 +241,7 @@ static void back_but_not_ready_it_is_tried_again(void **state)
 	fake_usb_set(&d->denied, false);
 	chmod(scratch_path(fake_usb.scratch, fake_usb_node(d)), 0660);
 	wait_for(b, &b->back, 1);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void a_transfer_that_finds_it_gone_tells_so_once(void **state)
@@ -255,7 +255,7 @@ static void a_transfer_that_finds_it_gone_tells_so_once(void **state)
 	assert_int_equal(b->lost, 1);
 	assert_set_fails(b, dev, true, ERR_BENCH, "it is gone");
 	assert_int_equal(b->lost, 1);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void switched_off_while_it_settles_it_goes_off_at_once(void **state)
@@ -280,7 +280,7 @@ static void switched_off_while_it_settles_it_goes_off_at_once(void **state)
 		op_cancel(off.op, &why);
 	outcome_finish(&on);
 	outcome_finish(&off);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 struct closing {
@@ -305,6 +305,7 @@ static void closed_from_the_completion_of_its_own_operation(void **state)
 	struct closing closing = {dev, false};
 	struct outcome queued;
 
+	usb_forget(b, dev);
 	fake_usb_set(&d->stuck, true);
 	dev->driver->power->set(dev, true, op_start(&b->loop, "set", 10000, close_it, &closing));
 	dev->driver->power->get(dev, outcome_start(&b->loop, &queued, 10000));

@@ -49,7 +49,7 @@ static void the_kernels_file_is_written_and_read_back(void **state)
 	assert_checks(
 		b, dev, "says", "port 2 of hub 0409:55aa at 1-1 reads on, switched by the kernel");
 	assert_checks(b, dev, "mend", "set vbus_switched = true");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void without_that_file_the_hub_is_asked(void **state)
@@ -69,7 +69,7 @@ static void without_that_file_the_hub_is_asked(void **state)
 	assert_int_equal(d->status[2], FAKE_USB_POWER);
 	assert_int_equal(d->sets, 2);
 	assert_checks(b, dev, "says", "reads on, switched by requests to the hub");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void the_method_can_be_chosen(void **state)
@@ -81,7 +81,7 @@ static void the_method_can_be_chosen(void **state)
 	assert_sets(b, dev, false, "none");
 	assert_int_equal(d->status[2], 0);
 	assert_string_equal(holds(d, 2), "0");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 	no_disable(d);
 	assert_open_fails(
 		b, HUB, FAST ", \"method\": \"sysfs\"}", "1-1-port2/disable cannot be read");
@@ -96,7 +96,7 @@ static void a_hub_that_does_not_follow_is_an_error_of_the_bench(void **state)
 	fake_usb_set(&d->stuck, true);
 	assert_set_fails(b, dev, false, ERR_BENCH,
 		"port 2 of hub 0409:55aa at 1-1: set off: read-back says on");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 /* A hub whose port is on again after a while: by itself, or by another program. */
@@ -119,7 +119,7 @@ static void on_again_before_off_is_done_is_noticed(void **state)
 	}
 	assert_failed(&b->loop, &o, ERR_BENCH, "set off: read-back says on");
 	close(fd);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 /* A file of the kernel's that takes everything and says always the same. */
@@ -158,7 +158,7 @@ static void a_file_that_takes_no_value_or_says_another_is_told_of(void **state)
 	/* each reader of a tty takes all there is: "000" is no answer, which is an error too */
 	assert_set_fails(b, dev, false, ERR_BENCH, "1-1-port2/disable reads \"000\"");
 	close(master);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void hubs_that_cannot_switch_one_port_are_refused_at_open(void **state)
@@ -206,7 +206,7 @@ static void a_root_hub_is_named_either_way(void **state)
 		assert_sets(b, dev, false, "none");
 		assert_string_equal(holds(d, 3), "1");
 		assert_sets(b, dev, true, "none");
-		close_device(&b->loop, dev);
+		usb_closed(b, dev);
 	}
 }
 
@@ -237,7 +237,7 @@ static void both_halves_of_a_usb_3_port_are_switched(void **state)
 	assert_string_equal(holds(other, 3), "1");
 	scratch_write(fake_usb.scratch, fake_usb_port_file(other, 3, "disable"), "0\n");
 	assert_reads(b, dev, true); /* VBUS is on when either is */
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 	no_disable(d);
 	no_disable(other);
 	dev = usb_opened(b, HUB, FAST "}");
@@ -247,7 +247,7 @@ static void both_halves_of_a_usb_3_port_are_switched(void **state)
 	assert_int_equal(other->status[2], FAKE_USB_POWER << 1);
 	fake_usb_set(&other->stuck, true);
 	assert_set_fails(b, dev, true, ERR_BENCH, "port 3 of hub 0409:55aa at 2-1: set on");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
@@ -263,7 +263,7 @@ static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
 	fake_usb_plug(d);
 	wait_for(b, &b->back, 1);
 	assert_sets(b, dev, false, "none");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void wrong_options_are_refused(void **state)

@@ -242,7 +242,7 @@ static void a_relay_is_switched_and_read_back(void **state)
 	assert_checks(b, dev, "says", "relay board 6QMBS at 1-1: channel 1 reads off");
 	assert_false(board.claimed);
 	assert_int_equal(board.unclaimed, 0);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void a_relay_that_does_not_follow_is_an_error_of_the_bench(void **state)
@@ -252,7 +252,7 @@ static void a_relay_that_does_not_follow_is_an_error_of_the_bench(void **state)
 
 	board.stuck = true;
 	assert_set_fails(b, dev, true, ERR_BENCH, "set on: read-back says off");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void an_interface_that_another_holds_is_told_of(void **state)
@@ -264,7 +264,7 @@ static void an_interface_that_another_holds_is_told_of(void **state)
 	assert_set_fails(b, dev, true, ERR_BUSY, "another program holds it");
 	board.held = false;
 	assert_sets(b, dev, true, "read-back");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void scan_lists_it(void **state)

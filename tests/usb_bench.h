@@ -10,6 +10,7 @@
 struct usb_bench {
 	uv_loop_t loop;
 	struct driver_env env;
+	struct device *open[4]; /* what a test that fails leaves */
 	int lost, back;
 	char text[256]; /* of the last of them */
 };
@@ -38,10 +39,27 @@ static inline int usb_bench_setup(void **state)
 	return 0;
 }
 
+/* dev is closed already, or about to be. */
+static inline void usb_forget(struct usb_bench *b, const struct device *dev)
+{
+	for (size_t i = 0; i < sizeof(b->open) / sizeof(*b->open); i++)
+		if (b->open[i] == dev)
+			b->open[i] = NULL;
+}
+
+static inline void usb_closed(struct usb_bench *b, struct device *dev)
+{
+	usb_forget(b, dev);
+	close_device(&b->loop, dev);
+}
+
 static inline int usb_bench_teardown(void **state)
 {
 	struct usb_bench *b = *state;
 
+	for (size_t i = 0; i < sizeof(b->open) / sizeof(*b->open); i++)
+		if (b->open[i])
+			close_device(&b->loop, b->open[i]);
 	close_loop(&b->loop);
 	free(b);
 	return 0;
@@ -53,9 +71,14 @@ static inline struct device *usb_create(
 	const struct driver *driver = driver_find(name);
 	json_t *opts = options_of(driver, options);
 	struct device *dev = driver->create(&b->env, opts, e);
+	size_t i = 0;
 
-	if (dev)
+	if (dev) {
 		dev->driver = driver;
+		while (i < 3 && b->open[i])
+			i++;
+		b->open[i] = dev;
+	}
 	json_decref(opts);
 	return dev;
 }
@@ -85,7 +108,7 @@ static inline void assert_open_fails(
 	dev->driver->open(dev, outcome_start(&b->loop, &o, 10000));
 	assert_failed(&b->loop, &o, ERR_BENCH, text);
 	outcome_finish(&o);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static inline void assert_options_refused(

@@ -234,10 +234,10 @@ static void the_relays_of_the_board_switch(void **state)
 	assert_reads(b, one, false);
 	assert_reads(b, two, true);
 	assert_checks(b, two, "says", "channel 2 reads on");
-	close_device(&b->loop, one);
+	usb_closed(b, one);
 	assert_sets(b, two, false, "read-back");
 	assert_int_equal(board_relays(), 0);
-	close_device(&b->loop, two);
+	usb_closed(b, two);
 }
 
 static void the_kernels_driver_is_taken_off_it(void **state)
@@ -251,7 +251,7 @@ static void the_kernels_driver_is_taken_off_it(void **state)
 	vm_wait_for(driver, VM_WITHIN_S);
 	dev = usb_opened(b, RELAY, ONE);
 	assert_false(vm_exists(driver));
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void a_relay_that_does_not_follow_is_an_error_of_the_bench(void **state)
@@ -263,7 +263,7 @@ static void a_relay_that_does_not_follow_is_an_error_of_the_bench(void **state)
 	assert_set_fails(b, dev, true, ERR_BENCH, "set on: read-back says off");
 	board_does("work");
 	assert_sets(b, dev, true, "read-back");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
@@ -283,7 +283,7 @@ static void unplugged_it_is_lost_and_plugged_again_it_is_back(void **state)
 		assert_int_equal(board_relays(), 1);
 		assert_int_equal(b->lost, i);
 	}
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 /* --- this program as another process --- */
@@ -300,7 +300,7 @@ static int keeper_main(void)
 	dev = usb_opened(b, RELAY, "{\"serial\": \"6QMBS\", \"channel\": 2, \"settle_ms\": 0}");
 	for (int i = 0; i < TIMES; i++)
 		assert_sets(b, dev, i % 2 == 0, "read-back");
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 	return usb_bench_teardown(&state);
 }
 
@@ -341,7 +341,7 @@ static void two_processes_have_relays_of_one_board(void **state)
 		assert_sets(b, dev, i % 2 == 0, "read-back");
 	assert_int_equal(vm_wait(pid), 0);
 	assert_int_equal(board_relays(), 3);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void held_by_another_program_it_is_waited_for_and_made_safe(void **state)
@@ -363,7 +363,7 @@ static void held_by_another_program_it_is_waited_for_and_made_safe(void **state)
 	assert_done(&b->loop, &o);
 	outcome_finish(&o);
 	assert_int_equal(board_relays(), 0);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void scan_finds_the_board(void **state)
@@ -506,7 +506,7 @@ static void switched_off_by_the_kernel_the_device_leaves(void **state)
 		assert_reads(b, dev, true);
 	}
 	assert_int_equal(b->lost, 0);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 /* Linux keeps the node of a device whose power a request to the hub has taken; the tty's end is
@@ -530,7 +530,7 @@ static void switched_off_by_requests_the_hub_says_so(void **state)
 	vm_read(file, text, sizeof(text));
 	assert_string_equal(text, "0");
 	assert_reads(b, dev, true);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 	wait_for_rig1(true);
 }
 
@@ -545,7 +545,7 @@ static void unplugged_the_hub_is_lost_and_plugged_again_it_is_back(void **state)
 	hub_mend(NULL);
 	wait_for(b, &b->back, 1);
 	assert_reads(b, dev, true);
-	close_device(&b->loop, dev);
+	usb_closed(b, dev);
 }
 
 static void what_is_no_hub_is_refused(void **state)
