@@ -662,7 +662,7 @@ static void unplugged_in_the_middle_of_a_stream_the_gap_is_told_and_it_goes_on(v
 	open_it(c, RIG1);
 	for (int i = 1; i <= 3; i++) {
 		says(c, "before");
-		until_in(c, (size_t)(12 * i - 6));
+		until_in(c, 12 * (size_t)i - 6);
 		write_start(c, much, MUCH, &o);
 		fake_tty_unplug(c->port);
 		assert_failed(&c->loop, &o, ERR_BENCH, "serial RIG1) went away");
@@ -676,7 +676,7 @@ static void unplugged_in_the_middle_of_a_stream_the_gap_is_told_and_it_goes_on(v
 		write_start(c, "x", 1, &o);
 		assert_done(&c->loop, &o);
 		says(c, "after.");
-		until_in(c, (size_t)(12 * i));
+		until_in(c, 12 * (size_t)i);
 	}
 	assert_int_equal(c->lost, 3);
 	free(much);
@@ -777,7 +777,7 @@ static void a_port_of_the_duts_own_comes_and_goes_without_a_word(void **state)
 	for (int i = 1; i <= 2; i++) {
 		fake_tty_plug(c->port);
 		says(c, "booted");
-		until_in(c, (size_t)(6 * i));
+		until_in(c, 6 * (size_t)i);
 		write_start(c, "x", 1, &o);
 		assert_done(&c->loop, &o);
 		fake_tty_unplug(c->port);

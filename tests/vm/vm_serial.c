@@ -6,7 +6,6 @@
 
 #include "../driver_contract.h"
 #include "drivers/serial_find.h"
-#include "drivers/serial_line.h"
 
 #include <linux/serial.h>
 #include <pthread.h>
@@ -33,52 +32,13 @@ static int raw_open(const char *tty, speed_t speed)
 
 /* --- the contract ----------------------------------------------------------------------------- */
 
-#define PORT "/tmp/vm_serial.port"
-
-/*
- * A port for a driver under contract. Its option is the path of a link; when there are two benches,
- * each has another device, and who opens the first leaves the link to the second.
- */
+/* A port for a driver under contract. When there are two benches, each has another device. */
 struct port {
 	bool gadget;
 	int far; /* the gadget's own end; -1: none */
 };
 
-static struct port *second; /* to be opened next */
-
-static void port_link(const struct port *p)
-{
-	char tty[PATH_MAX];
-
-	vm_tty(p->gadget ? "ACM1" : "RIG1", tty);
-	unlink(PORT);
-	assert_int_equal(symlink(tty, PORT), 0);
-}
-
-static int open_and_pass_on(
-	const char *path, const struct serial_settings *settings, void **handle, struct err *e)
-{
-	int fd = serial_backend_libserialport.open(path, settings, handle, e);
-
-	if (fd >= 0 && second) {
-		port_link(second);
-		second = NULL;
-	}
-	return fd;
-}
-
-static struct serial_backend passing_on;
 static unsigned benches;
-
-static void port_plug(struct port *p)
-{
-	if (p->gadget) {
-		vm_acm_gadget_plug();
-		p->far = raw_open("/dev/ttyGS0", B115200);
-	} else {
-		vm_plug("ftdi1");
-	}
-}
 
 static void *port_setup(struct driver_env *env, bool gadget)
 {
@@ -86,19 +46,11 @@ static void *port_setup(struct driver_env *env, bool gadget)
 
 	env->capability = "console";
 	p->far = -1;
-	p->gadget = gadget != (benches > 0);
+	p->gadget = gadget != (benches++ > 0);
 	if (p->gadget) {
 		vm_acm_gadget_create();
 		p->far = raw_open("/dev/ttyGS0", B115200);
 	}
-	if (benches++) {
-		second = p;
-		return p;
-	}
-	passing_on = serial_backend_libserialport;
-	passing_on.open = open_and_pass_on;
-	serial_backend = &passing_on;
-	port_link(p);
 	return p;
 }
 
@@ -116,9 +68,14 @@ static void port_mend(void *bench)
 {
 	struct port *p = bench;
 
-	if (!vm_exists(p->gadget ? "/dev/serial/by-id/*ACM1-*" : "/dev/serial/by-id/*RIG1-*"))
-		port_plug(p);
-	port_link(p);
+	if (vm_exists(p->gadget ? "/dev/serial/by-id/*ACM1-*" : "/dev/serial/by-id/*RIG1-*"))
+		return;
+	if (p->gadget) {
+		vm_acm_gadget_plug();
+		p->far = raw_open("/dev/ttyGS0", B115200);
+	} else {
+		vm_plug("ftdi1");
+	}
 }
 
 static void port_unplug(void *bench)
@@ -152,11 +109,9 @@ static bool port_break_open(void *bench, unsigned step, json_t *options)
 {
 	if (step == 0)
 		port_unplug(bench);
-	else if (step == 1)
-		json_object_set_new(options, "path", json_string("/dev/null"));
 	else
-		json_object_set_new(options, "path", json_string("/tmp/nothing"));
-	return step < 3;
+		json_object_set_new(options, "usb_serial", json_string("NONE"));
+	return step < 2;
 }
 
 static void port_write(struct device *dev, struct op *op)
@@ -199,13 +154,15 @@ static void gadget_unstick(void *bench)
 		;
 }
 
-#define PORT_OPTIONS "{\"path\": \"" PORT "\"}"
+#define RIG1 "{\"usb_serial\": \"RIG1\"}"
+#define ACM1 "{\"usb_serial\": \"ACM1\"}"
 
-static const struct contract contract_ftdi = {"serial", PORT_OPTIONS, ftdi_setup, port_teardown,
-	port_break_open, port_mend, port_write, ftdi_start_stuck, ftdi_unstick, port_unplug, false};
-static const struct contract contract_gadget = {"serial", PORT_OPTIONS, gadget_setup, port_teardown,
+static const struct contract contract_ftdi = {"serial", RIG1, ftdi_setup, port_teardown,
+	port_break_open, port_mend, port_write, ftdi_start_stuck, ftdi_unstick, port_unplug, false,
+	ACM1};
+static const struct contract contract_gadget = {"serial", ACM1, gadget_setup, port_teardown,
 	port_break_open, port_mend, port_write, gadget_start_stuck, gadget_unstick, port_unplug,
-	false};
+	false, RIG1};
 
 /* --- a console -------------------------------------------------------------------------------- */
 
@@ -303,7 +260,7 @@ static void close_it(struct console *c)
 	c->dev = NULL;
 }
 
-static void send(struct console *c, const char *data, size_t len)
+static void send_all(struct console *c, const char *data, size_t len)
 {
 	struct outcome o;
 
@@ -327,8 +284,6 @@ static void say(int fd, const char *text)
 {
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
-
-#define RIG1 "{\"usb_serial\": \"RIG1\"}"
 
 static void the_latency_timer_is_one_millisecond(void **state)
 {
@@ -432,7 +387,7 @@ static void mebibyte_each_way(struct console *c, int fd)
 	for (size_t sent = 0; sent < MUCH; sent += WINDOW / 2) {
 		while (sent > p.got + WINDOW / 2)
 			uv_run(&c->loop, UV_RUN_NOWAIT);
-		send(c, p.out + sent, WINDOW / 2);
+		send_all(c, p.out + sent, WINDOW / 2);
 	}
 	while (c->in_len < MUCH || p.got < MUCH)
 		uv_run(&c->loop, UV_RUN_NOWAIT);
@@ -465,7 +420,7 @@ static void a_mebibyte_goes_each_way_to_a_gadget(void **state)
 
 	vm_acm_gadget_create();
 	far = raw_open("/dev/ttyGS0", B115200);
-	open_it(c, "{\"usb_serial\": \"ACM1\"}");
+	open_it(c, ACM1);
 	mebibyte_each_way(c, far);
 	close_it(c);
 	close(far);
@@ -537,7 +492,7 @@ static void unplugged_in_the_middle_of_a_stream_the_gap_is_marked_and_it_goes_on
 	assert_lines_whole(c->in, cut, cut);
 	assert_int_equal(c->lost, 1);
 	assert_int_equal(c->back, 1);
-	send(c, "to the other end", 16);
+	send_all(c, "to the other end", 16);
 	close(t.fd);
 }
 
@@ -556,7 +511,7 @@ static void a_duts_own_port_comes_and_goes_with_it(void **state)
 		/* a gadget's bytes wait for somebody who reads */
 		say(far, "booted");
 		until_in(c, 6 * i);
-		send(c, "x", 1);
+		send_all(c, "x", 1);
 		vm_acm_gadget_unplug();
 		close(far);
 		do {
@@ -630,7 +585,7 @@ static void a_break_of_the_other_end_is_counted_and_harms_nothing(void **state)
 	vm_acm_gadget_create();
 	vm_tty("ACM1", tty);
 	far = raw_open("/dev/ttyGS0", B115200);
-	open_it(c, "{\"usb_serial\": \"ACM1\"}");
+	open_it(c, ACM1);
 	near = open(tty, O_RDWR | O_NOCTTY | O_NONBLOCK); /* root may */
 	assert_true(near >= 0);
 	before = breaks(near);
@@ -660,12 +615,12 @@ static void a_port_without_break_says_so(void **state)
 
 	vm_acm_gadget_create();
 	far = raw_open("/dev/ttyGS0", B115200);
-	open_it(c, "{\"usb_serial\": \"ACM1\"}");
+	open_it(c, ACM1);
 	ftdi_start_stuck(NULL, c->dev, outcome_start(&c->loop, &o, 30000));
 	assert_failed(&c->loop, &o, ERR_BENCH, "break");
 	c->dev->driver->make_safe(c->dev, outcome_start(&c->loop, &o, 30000));
 	assert_done(&c->loop, &o);
-	send(c, "x", 1);
+	send_all(c, "x", 1);
 	close_it(c);
 	close(far);
 	vm_acm_gadget_destroy();
