@@ -257,9 +257,9 @@ static void step_answered(struct tcp *t, uint32_t value)
 
 	/* ser2net 4.3 answers "on" to both the beginning and the end of a break */
 	if (value == s->value || (s->value == COM_BREAK_OFF && value == COM_BREAK_ON)) {
-		t->stale = false;
 		t->confirmed = true;
 		if (!is_line(s)) {
+			t->stale = false;
 			t->step_at++;
 			step_next(t);
 		}
@@ -287,11 +287,13 @@ static void fence_answered(struct tcp *t)
 	const struct step *s = &t->steps[t->step_at];
 	char text[200];
 
-	if (!t->confirmed && t->fences > 1) {
-		t->fences--; /* of one that was given up */
+	if (t->fences > 1) { /* it was behind one that was given up; what came before it too */
+		t->fences--;
+		t->confirmed = false;
 		return;
 	}
 	t->fences = 0;
+	t->stale = false;
 	if (!t->confirmed) {
 		snprintf(text, sizeof(text),
 			"the server does not confirm %s: its port may have no such line", s->what);
@@ -366,12 +368,18 @@ static void telnet_sub(void *arg, uint8_t option, const uint8_t *data, size_t le
 	const struct step *s = &t->steps[t->step_at];
 	uint32_t value = 0;
 
-	if (option != TELNET_COM_PORT || len < 2 || len > 5 || t->step_at == t->step_count)
+	if (option != TELNET_COM_PORT || len < 2 || len > 5)
 		return;
+	if (t->step_at == t->step_count) {
+		t->fences -= t->fences && data[0] == COM_BAUD + COM_ANSWER;
+		return;
+	}
 	for (size_t i = 1; i < len; i++)
 		value = value << 8 | data[i];
 	if (data[0] == COM_BAUD + COM_ANSWER && is_line(s))
 		fence_answered(t);
+	else if (data[0] == COM_BAUD + COM_ANSWER && t->fences && t->state == STATE_READY)
+		t->fences--;
 	else if (data[0] == s->command + COM_ANSWER)
 		step_answered(t, value);
 	/* line and modem state, which servers tell unasked, are not asked for here */

@@ -11,7 +11,7 @@
 
 struct rfc2217_server {
 	struct tcp_server tcp; /* first: its arg is this */
-	bool mute;             /* says nothing to what it is asked */
+	bool mute;             /* says nothing until rfc2217_speak() */
 	bool refuses;          /* RFC 2217 */
 	bool not_binary;
 	bool garbage;    /* in place of answers */
@@ -27,6 +27,8 @@ struct rfc2217_server {
 struct rfc2217_peer {
 	struct tcp_peer *peer;
 	struct telnet telnet;
+	uint8_t held[4096];
+	size_t held_len;
 };
 
 static inline struct rfc2217_server *rfc2217_of(struct rfc2217_peer *p)
@@ -39,8 +41,12 @@ static inline void rfc2217_send(void *arg, const uint8_t *data, size_t len)
 	struct rfc2217_peer *p = arg;
 	struct rfc2217_server *s = rfc2217_of(p);
 
-	if (s->mute)
+	if (s->mute) {
+		assert_true(p->held_len + len <= sizeof(p->held));
+		memcpy(p->held + p->held_len, data, len);
+		p->held_len += len;
 		return;
+	}
 	if (s->garbage) {
 		tcp_peer_send(p->peer, "\xff\xfa\x2c garbage \xff\xff\xff\xf0\xff", 16);
 		return;
@@ -49,6 +55,20 @@ static inline void rfc2217_send(void *arg, const uint8_t *data, size_t len)
 		tcp_peer_send(p->peer, data + i, 1);
 	if (!s->byte_wise)
 		tcp_peer_send(p->peer, data, len);
+}
+
+/* What it did not say while it was mute comes now, as from one that hung. */
+static inline void rfc2217_speak(struct rfc2217_server *s)
+{
+	s->mute = false;
+	for (struct tcp_peer *peer = s->tcp.peers; peer; peer = peer->next) {
+		struct rfc2217_peer *p = peer->user;
+		size_t len = p->held_len;
+
+		p->held_len = 0;
+		if (len)
+			tcp_peer_send(peer, p->held, len);
+	}
 }
 
 static inline void rfc2217_data(void *arg, const uint8_t *data, size_t len)

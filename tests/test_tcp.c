@@ -254,6 +254,29 @@ static void lines_that_make_no_sense_are_refused(void **state)
 	close_device(&x->b.loop, dev);
 }
 
+static void answers_to_what_was_given_up_are_told_apart(void **state)
+{
+	struct bench *x = *state;
+	struct device *dev = tcp_bench_open(&x->b);
+
+	for (int turns = 0; turns < 12; turns++) {
+		struct outcome o;
+
+		x->server->mute = true;
+		tcp_start(dev, outcome_start(&x->b.loop, &o, 30000));
+		for (int i = 0; i < turns; i++)
+			uv_run(&x->b.loop, UV_RUN_NOWAIT);
+		contract_cancel(&o);
+		rfc2217_speak(x->server);
+		x->server->said[0] = '\0';
+		tcp_bench_lines(&x->b, dev, "{\"dtr\": false, \"rts\": true}");
+		assert_non_null(strstr(x->server->said, "5=9 5=11 "));
+		tcp_bench_lines(&x->b, dev, "{\"dtr\": true, \"break_ms\": 1}");
+		assert_non_null(strstr(x->server->said, "5=8 5=5 5=6 "));
+	}
+	close_device(&x->b.loop, dev);
+}
+
 static void lines_that_the_port_has_not_are_told(void **state)
 {
 	struct bench *x = *state;
@@ -309,7 +332,7 @@ static void what_is_wrong_with_the_server_is_said(void **state)
 	x->server->refuses = false;
 	x->server->mute = true;
 	tcp_bench_open_fails(&x->b, "does not answer as RFC 2217 servers do");
-	x->server->mute = false;
+	rfc2217_speak(x->server);
 	x->server->wrong = COM_BAUD;
 	tcp_bench_open_fails(&x->b, "set the baud rate to 115201 instead of 115200");
 	x->server->wrong = 0;
@@ -431,6 +454,7 @@ int main(void)
 		TEST(lines_and_a_break_go_to_the_server),
 		TEST(a_break_that_is_given_up_ends),
 		TEST(lines_that_make_no_sense_are_refused),
+		TEST(answers_to_what_was_given_up_are_told_apart),
 		TEST(lines_that_the_port_has_not_are_told),
 		TEST(every_byte_passes_both_ways),
 		TEST(what_is_wrong_with_the_server_is_said),

@@ -84,7 +84,8 @@ static void tcp_mend(void *bench)
 {
 	struct rfc2217_server *s = bench;
 
-	s->mute = s->refuses = s->tcp.closes = s->garbage = false;
+	s->refuses = s->tcp.closes = s->garbage = false;
+	rfc2217_speak(s);
 	s->wrong = 0;
 	tcp_server_up(&s->tcp);
 }
