@@ -15,6 +15,7 @@
 	X(gpio_line) \
 	X(gpio_relay) \
 	X(openocd) \
+	X(pdudaemon) \
 	X(probe_breakpoint) \
 	X(probe_watchpoint) \
 	X(pty) \

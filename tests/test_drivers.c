@@ -8,6 +8,7 @@
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
 #include "contracts/openocd.h"
+#include "contracts/pdudaemon.h"
 #include "contracts/probe_breakpoint.h"
 #include "contracts/probe_watchpoint.h"
 #include "contracts/pty.h"
@@ -34,6 +35,7 @@ static const struct contract *const contracts[] = {
 	&contract_gpio_line,
 	&contract_gpio_relay,
 	&contract_openocd,
+	&contract_pdudaemon,
 	&contract_probe_breakpoint,
 	&contract_probe_watchpoint,
 	&contract_pty,
