@@ -14,6 +14,7 @@
 	X(gpio_edge) \
 	X(gpio_line) \
 	X(gpio_relay) \
+	X(hwmon) \
 	X(openocd) \
 	X(pdudaemon) \
 	X(probe_breakpoint) \

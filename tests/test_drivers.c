@@ -7,6 +7,7 @@
 #include "contracts/gpio_edge.h"
 #include "contracts/gpio_line.h"
 #include "contracts/gpio_relay.h"
+#include "contracts/hwmon.h"
 #include "contracts/openocd.h"
 #include "contracts/pdudaemon.h"
 #include "contracts/probe_breakpoint.h"
@@ -34,6 +35,7 @@ static const struct contract *const contracts[] = {
 	&contract_gpio_edge,
 	&contract_gpio_line,
 	&contract_gpio_relay,
+	&contract_hwmon,
 	&contract_openocd,
 	&contract_pdudaemon,
 	&contract_probe_breakpoint,
