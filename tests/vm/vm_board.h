@@ -100,6 +100,12 @@ struct vm_landing {
 	double inner_ms; /* its edge was in the guest … the relay's line was seen to turn */
 };
 
+/* What told of the operation came at came_ns in the guest, and not with its edge. */
+static inline void vm_board_came(const struct vm_board *b, struct vm_landing *l, uint64_t came_ns)
+{
+	l->inner_ms = (double)(int64_t)(b->times->seen_ns - came_ns) / 1e6;
+}
+
 /* Of the cut that was to fall at operation wanted. The rest of whole_ms is transport: the way of
  * the edge to the guest, and of the relay to the host. */
 static inline struct vm_landing vm_board_landing(const struct vm_board *b, unsigned wanted)

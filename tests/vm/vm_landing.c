@@ -26,7 +26,8 @@ struct path {
 	struct outcome off;
 	char line[64]; /* of the console, what has come of it */
 	size_t line_len;
-	bool started; /* the DUT's first line since power-on has come */
+	uint64_t line_ns; /* when the line that was waited for was handed over */
+	bool started;     /* the DUT's first line since power-on has come */
 	uv_timer_t timer, limit;
 };
 
@@ -59,8 +60,10 @@ static void path_line(struct path *p)
 	if (strcmp(p->line, "start") == 0)
 		p->started = true;
 	if (p->started && p->kind == BY_CONSOLE && sscanf(p->line, "wrote %u", &n) == 1 &&
-		n == p->wanted)
+		n == p->wanted) {
+		p->line_ns = uv_hrtime();
 		take_power(p);
+	}
 }
 
 static void path_console(void *arg, const char *data, size_t len)
@@ -301,6 +304,9 @@ static bool cut(struct path *p, unsigned calibrated_ms, struct vm_landing *landi
 	}
 	counted = run_until_fired(p);
 	*landing = vm_board_landing(&p->board, p->wanted);
+	/* the line may be there before the edge is */
+	if (p->kind == BY_CONSOLE)
+		vm_board_came(&p->board, landing, p->line_ns);
 	if (is_by_probe(p->kind))
 		probe_release(p);
 	return counted;
