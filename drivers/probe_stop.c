@@ -104,9 +104,11 @@ static int read_log(struct probe_stop *t, struct hit_log *log, struct err *e)
 	if (fseek(f, log->offset, SEEK_SET) != 0)
 		ret = err_errno(e, ERR_IO, errno, "%s", log->path);
 	while (!ret && fgets(line, sizeof(line), f) && strchr(line, '\n')) {
-		unsigned long address;
+		const char *hex = strstr(line, " 0x");
+		char *end = line;
+		unsigned long address = hex ? strtoul(hex + 1, &end, 16) : 0;
 
-		if (sscanf(line, "%*u breakpoint %lx", &address) != 1)
+		if (*end != '\n' || address > UINT32_MAX)
 			ret = err_set(e, ERR_BENCH, "%s: \"%.40s\" is no hit", log->path, line);
 		else
 			ret = add_hit(t, (uint32_t)address, e);
