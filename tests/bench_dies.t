@@ -68,8 +68,20 @@ my $waits = sub { $_[0]{kind} eq 'note' };
 }
 {
 	my $bench = Bench->new;
+	my $r = strike($bench, sub { $_[0]{kind} eq 'cut' }, 'openocd', 'KILL', $power_loss, '--only', '1.0.0:1.1.0', '--cuts', 20);
+	$bench->finish($r);
+	is $r->{exit}, 0, 'an OpenOCD that dies once is started again, and the run passes' or diag $r->{err};
+	my @notes = grep { $_->{kind} eq 'note' && ($_->{text} // '') =~ /openocd ended \(signal 9\).*started again/ } $bench->journal(($bench->runs)[-1]);
+	is scalar @notes, 1, 'which its journal says once';
+}
+{
+	my $bench = Bench->new;
 	my $r = strike($bench, sub { $_[0]{kind} eq 'cut' }, 'openocd', 'KILL', $power_loss, '--only', '1.0.0:1.1.0', '--cuts', 500);
-	is_an_error_of_the_bench($bench, $r, 'a probe that dies in the middle of cuts');
+	Bench::wait_for(120, sub {
+		kill KILL => $bench->processes('openocd');
+		return scalar grep { $_->{kind} eq 'end' } $bench->journal(($bench->runs)[-1]);
+	});
+	is_an_error_of_the_bench($bench, $r, 'a probe that dies again and again in the middle of cuts');
 }
 
 # the board that has nothing left to do is the run's until its end
