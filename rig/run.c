@@ -382,9 +382,10 @@ static void keeper_said(void *arg, struct rpc_call *call, const char *method, js
 			json_pack("{s:O*, s:O*}", "device", json_object_get(params, "device"),
 				"reason", json_object_get(params, "reason")),
 			false, &e);
-	/* a device's own notes are for who looks at it; these are the keeper's */
+	/* a device's own notes are for who looks at it; these are the keeper's, and of a probe that
+	 * had to be started again */
 	if (strcmp(method, "note") == 0 && st->run->journal && device &&
-		strcmp(device, "board") == 0)
+		(strcmp(device, "board") == 0 || strcmp(device, "probe") == 0))
 		run_record(st->run, "note", st->name, json_string_value(st->trial),
 			json_pack("{s:O*}", "text", json_object_get(params, "text")), false, &e);
 }
