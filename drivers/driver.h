@@ -192,7 +192,8 @@ struct trigger_ops {
 	void (*arm)(struct device *dev, json_t *cut, struct op *op);
 	void (*disarm)(struct device *dev, struct op *op);
 	/* Result {"operations": since the mark, "power": bool, "cut": {…} where the last one fell,
-	 * or null, …}. */
+	 * or null, …}. What is counted other than the flash's operations (lines, edges …) counts
+	 * on until the power is gone. Who counts time adds "step_ns": how long one of them is. */
 	void (*state)(struct device *dev, struct op *op);
 	/* Writes the operations since the mark, from number from (1 …) on, to a file, a line each
 	 * with its number (docs/protocol.md). Result {"operations": n since the mark}. */

@@ -280,7 +280,7 @@ static void on_trial_start(struct tap *t, struct tap_item *it, json_t *r)
 static void on_cut(struct tap *t, struct tap_item *it, json_t *r)
 {
 	static const char *const names[] = {"requested", "op", "landed", "landed_as", "counted",
-		"error", "tear", "seed", "what", NULL};
+		"error", "progress", "tear", "seed", "what", NULL};
 	json_t *cut;
 
 	(void)t;

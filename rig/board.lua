@@ -256,6 +256,7 @@ end
 
 -- With the DUT held in reset or in its loader, so that not one instruction of its firmware runs while the probe looks.
 function Board:with_probe(f)
+	self:stop_counting()
 	self:power_off()
 	keep_still(self, true)
 	self:power_on()
@@ -320,7 +321,7 @@ end
 -- Gives the update and waits until it is at rest. Operations count from here.
 function Board:update(release)
 	self.holds = nil
-	if self:can("trigger") then
+	if self:counts() then
 		self.trigger:mark()
 	end
 	prim.record("update", { to = release.version })

@@ -21,6 +21,22 @@ static long long number(const json_t *object, const char *name)
 	return (long long)json_integer_value(json_object_get(object, name));
 }
 
+/* What the operations of a campaign are, for people: "operations", "lines of progress". */
+static const char *units(const json_t *campaign)
+{
+	static const char *const names[][2] = {
+		{"lines", "lines of progress"},
+		{"edges", "edges of progress"},
+		{"breakpoints", "breakpoints of progress"},
+		{"time", "steps of time"},
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(text(campaign, "source"), names[i][0]) == 0)
+			return names[i][1];
+	return "operations";
+}
+
 /* The cuts of a class: its entry in the coverage, by name. */
 static long long cuts_in(const json_t *campaign, const char *name)
 {
@@ -40,8 +56,9 @@ static void print_classes(const json_t *campaign)
 	size_t i;
 
 	json_array_foreach (json_object_get(campaign, "classes"), i, class)
-		printf("      %-44s %7lld operations %6lld cuts\n", text(class, "name"),
-			number(class, "operations"), cuts_in(campaign, text(class, "name")));
+		printf("      %-44s %7lld %s %6lld cuts\n", text(class, "name"),
+			number(class, "operations"), units(campaign),
+			cuts_in(campaign, text(class, "name")));
 }
 
 static void print_time(double seconds)
@@ -63,7 +80,7 @@ static void print_campaign(const json_t *campaign, bool classes)
 		printf("      %s\n", text(campaign, "missing"));
 		return;
 	}
-	printf("      %lld operations, %lld trials", number(campaign, "operations"),
+	printf("      %lld %s, %lld trials", number(campaign, "operations"), units(campaign),
 		number(campaign, "trials"));
 	json_object_foreach (json_object_get(campaign, "by"), why, count) {
 		printf("%s%lld %s", between, (long long)json_integer_value(count), why);

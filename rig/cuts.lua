@@ -87,8 +87,23 @@ local function progress_lines(board)
 	return lines
 end
 
+-- Whether the trigger is to count the update that is about to be given. One that counts something else than the flash's
+-- operations may do it by the probe, and what is judged is judged without.
+function Board:counts()
+	return self:can("trigger") and (not self.is_counted or self.is_traced or self.is_armed)
+end
+
+-- The probe is wanted: what a trigger that counts by it was to count for a trace that nobody came for is dropped.
+function Board:stop_counting()
+	if self.is_traced and self:can("trigger") then
+		prim.wait("trigger.trace", { path = self.work .. "/dropped.trace" })
+	end
+	self.is_traced = nil
+end
+
 -- Where a trace begins: call it right before the update is given.
 function Board:trace_begin()
+	self.is_traced = true
 	self.heard = not self:can("trigger") and #progress_lines(self) or nil
 end
 
@@ -96,6 +111,7 @@ end
 -- has none is traced by the lines of progress on its console.
 function Board:trace(name, state)
 	local path, lines = self.work .. "/" .. name, nil
+	self.is_traced = nil
 	if self:can("trigger") then
 		self.trigger:trace(path)
 	else
@@ -176,7 +192,9 @@ function Board:cut_during(cut, f, trace)
 			armed = true
 		end
 	end
+	self.is_armed = armed
 	local ok, e = xpcall(f, caught)
+	self.is_armed = nil
 	if not armed and not ok then
 		error(e, 0)
 	elseif cut.op == "end" then
@@ -283,14 +301,15 @@ end
 local function what_was_counted(trace, event, counted, check)
 	local said = { "when it was over" }
 	if counted then
-		said[1] = ("at %d of %d (%s); %d when the power was gone"):format(
+		said[1] = ("at %d of %d (%s), and %d when the power was gone"):format(
 			event.op, trace.operations, event.line or trace.lines and trace.lines[event.op] or trace.source, counted)
 	end
 	if check.text then
 		said[#said + 1] = check.text
 	end
 	if check.words and check.words > 0 then
-		said[#said + 1] = ("%.3f of the %d changed words are there"):format(check.progress, check.words)
+		said[#said + 1] = ("of the %d words that the update changes %d are as after it, %d as before"):format(
+			check.words, check.new, check.old)
 	end
 	return table.concat(said, "; ")
 end

@@ -1,8 +1,5 @@
 #include "lua_trace.h"
 
-#include "campaign.h"
-#include "classes.h"
-#include "coverage.h"
 #include "cuts.h"
 #include "err.h"
 #include "file.h"
@@ -10,7 +7,7 @@
 #include "landing.h"
 #include "landing_touch.h"
 #include "lua_json.h"
-#include "plan_cuts.h"
+#include "lua_trace_priv.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -18,33 +15,8 @@
 #include <string.h>
 
 #define FLASH_MAX ((size_t)256 << 20) /* bytes of a flash file */
-#define REGIONS_MAX 64
 #define GAP_MAX 16384 /* bytes: reading over a small gap is faster than a second read */
 #define AROUND 32     /* operations shown on either side of a cut */
-
-#define TRACE "rig.trace"
-#define CAMPAIGN "rig.campaign"
-#define COVERAGE "rig.coverage"
-
-struct trace {
-	struct oplog log;
-	struct classes classes;
-	char *before; /* flash before operation 1 */
-	char *rest;   /* flash at rest after the last one, or NULL: not known */
-	size_t size;  /* bytes of each */
-	uint32_t base, page;
-	json_t *conf; /* owns the regions' names */
-	struct cut_region regions[REGIONS_MAX], may_write[REGIONS_MAX];
-	size_t region_count, may_write_count;
-};
-
-struct lua_campaign {
-	struct campaign *campaign;
-};
-
-struct lua_coverage {
-	struct coverage *coverage;
-};
 
 /*
  * Every function first copies its arguments out, then works with memory of C, frees it, and only
@@ -53,7 +25,7 @@ struct lua_coverage {
 /* --- a trace -----------------------------------------------------------------------------------
  */
 
-static struct trace *trace_at(lua_State *L, int index)
+struct trace *lua_trace_at(lua_State *L, int index)
 {
 	return luaL_checkudata(L, index, TRACE);
 }
@@ -117,7 +89,7 @@ static int l_open_trace(lua_State *L)
 
 static int l_trace_gc(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 
 	classes_finish(&t->classes);
 	oplog_finish(&t->log);
@@ -131,7 +103,7 @@ static int l_trace_gc(lua_State *L)
 /* trace:describe() → {operations, source, classes}, as the journal's "trace" record has it */
 static int l_trace_describe(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 
 	return lua_json_give(
 		L, json_pack("{s:I, s:s, s:o}", "operations", (json_int_t)t->log.count, "source",
@@ -202,7 +174,7 @@ static void add_changed_pages(struct ranges *r, const struct trace *t)
  * flash operation, those that flash at rest differs in from the flash before */
 static int l_trace_ranges(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 	struct ranges r = {.list = json_array()};
 
 	if (t->log.count && !oplog_kind_is_flash(t->log.ops[0].kind))
@@ -218,7 +190,7 @@ static int l_trace_ranges(lua_State *L)
 /* trace:rest(file of the whole flash at rest after the update) → true | nil, code, message */
 static int l_trace_rest(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 	const char *path = luaL_checkstring(L, 2);
 	char *rest = NULL;
 	size_t size;
@@ -325,7 +297,7 @@ static int find_landing(const struct trace *t, struct landing_check *check, cons
  */
 static int l_trace_landing(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 	const char *requested = luaL_checkstring(L, 3);
 	struct landing_check check = {0};
 	struct err e;
@@ -385,8 +357,10 @@ static int find_progress(const struct trace *t, const json_t *parts, const char 
 		landing_touch_progress(&flash, &progress);
 		*result = range ? landing_check_to_json(&check)
 				: json_pack("{s:s}", "agreement", "unknown");
-		json_object_set_new(*result, "words",
-			json_integer((json_int_t)(progress.old + progress.new + progress.neither)));
+		json_object_update_new(*result,
+			json_pack("{s:I, s:I, s:I}", "words",
+				(json_int_t)(progress.old + progress.new + progress.neither), "old",
+				(json_int_t)progress.old, "new", (json_int_t)progress.new));
 		json_object_set_new(
 			*result, "progress", json_real(landing_progress_share(&progress)));
 		json_object_set_new(*result, "range", range ? range : json_null());
@@ -397,13 +371,14 @@ static int find_progress(const struct trace *t, const json_t *parts, const char 
 
 /*
  * trace:progress([[address, file]] read back since, requested, where the trigger says or nil) →
- * {words=: how many the update changes, progress=: the share of them that is there, range=: [first,
- * last] operations done as flash shows, or nil, agreement=, and with a range the check of
- * landing.h} | nil, code, message. For a trace of what is no flash operation, after rest().
+ * {words=: how many the update changes, old=, new=: how many of them are as before, and as at rest,
+ * progress=: the share of those, range=: [first, last] operations done as flash shows, or nil,
+ * agreement=, and with a range the check of landing.h} | nil, code, message. For a trace of what is
+ * no flash operation, after rest().
  */
 static int l_trace_progress(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 	const char *requested = luaL_checkstring(L, 3);
 	json_t *result = NULL;
 	struct err e;
@@ -426,7 +401,7 @@ static int l_trace_progress(lua_State *L)
  */
 static int l_save_flash(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 	const char *to = luaL_checkstring(L, 3);
 	char *flash = NULL;
 	struct err e;
@@ -488,7 +463,7 @@ static int check_recovery(const struct trace *t, struct flash_rules *rules, cons
  */
 static int l_trace_writes(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 	const char *recovery = luaL_optstring(L, 3, NULL);
 	uint32_t first = (uint32_t)luaL_optinteger(L, 4, 1);
 	struct flash_rules rules = {0};
@@ -524,7 +499,7 @@ static void put_op(FILE *out, const struct trace *t, size_t i, bool here)
 /* trace:around(requested) → text: the uncut update's operations about the first cut */
 static int l_trace_around(lua_State *L)
 {
-	struct trace *t = trace_at(L, 1);
+	struct trace *t = lua_trace_at(L, 1);
 	const char *requested = luaL_checkstring(L, 2);
 	size_t len = 0, at, first;
 	char *text = NULL;
@@ -551,211 +526,12 @@ static int l_trace_around(lua_State *L)
 	return 1;
 }
 
-/* --- the campaign ------------------------------------------------------------------------------
- */
-
-static bool flag(const json_t *table, const char *name)
-{
-	return json_is_true(json_object_get(table, name));
-}
-
-/* trace:campaign{seed=, index=, limit= or nil for all, tears=, second=, windows=} → a campaign |
- * nil, code, message */
-static int l_trace_campaign(lua_State *L)
-{
-	struct trace *t = trace_at(L, 1);
-	struct campaign_options options = {.limit = SIZE_MAX};
-	struct lua_campaign *c;
-	struct err e;
-	json_t *given = lua_json_get(L, 2, &e);
-
-	if (!given)
-		return lua_json_give_err(L, &e);
-	options.seed = (uint64_t)json_integer_value(json_object_get(given, "seed"));
-	options.index = (uint32_t)json_integer_value(json_object_get(given, "index"));
-	if (json_is_integer(json_object_get(given, "limit")))
-		options.limit = (size_t)json_integer_value(json_object_get(given, "limit"));
-	options.tears = flag(given, "tears");
-	options.second = flag(given, "second");
-	options.windows = flag(given, "windows");
-	json_decref(given);
-	c = lua_newuserdatauv(L, sizeof(*c), 0);
-	c->campaign = NULL;
-	luaL_setmetatable(L, CAMPAIGN);
-	if (campaign_create(&c->campaign, &t->log, &t->classes, &options, &e))
-		return lua_json_give_err(L, &e);
-	return 1;
-}
-
-static struct campaign *campaign_at(lua_State *L, int index)
-{
-	return ((struct lua_campaign *)luaL_checkudata(L, index, CAMPAIGN))->campaign;
-}
-
-static int l_campaign_gc(lua_State *L)
-{
-	struct lua_campaign *c = luaL_checkudata(L, 1, CAMPAIGN);
-
-	campaign_destroy(c->campaign);
-	c->campaign = NULL;
-	return 0;
-}
-
-/* campaign:next() → cuts as text, why; nothing when there is nothing more to do */
-static int l_campaign_next(lua_State *L)
-{
-	char text[CUTS_TEXT_MAX];
-	const char *why;
-	struct cuts cuts;
-
-	if (!campaign_next(campaign_at(L, 1), &cuts, &why))
-		return 0;
-	lua_pushstring(L, cuts_format(&cuts, text));
-	lua_pushstring(L, why);
-	return 2;
-}
-
-/* campaign:outcome(cuts as text, {verdict=, fired=, landed= or nil, recovery= or nil}) → true |
- * nil, code, message */
-static int l_campaign_outcome(lua_State *L)
-{
-	struct campaign *c = campaign_at(L, 1);
-	struct campaign_outcome outcome = {.recovery = -1};
-	struct cuts cuts, landed;
-	struct err e;
-	const char *text, *verdict;
-	json_t *given;
-	int code = cuts_parse(&cuts, luaL_checkstring(L, 2), &e);
-
-	given = code ? NULL : lua_json_get(L, 3, &e);
-	if (!given)
-		return lua_json_give_err(L, &e);
-	text = json_string_value(json_object_get(given, "landed"));
-	verdict = json_string_value(json_object_get(given, "verdict"));
-	outcome.cuts_fired = (unsigned)json_integer_value(json_object_get(given, "fired"));
-	outcome.fired = outcome.cuts_fired > 0;
-	outcome.failed = verdict && strcmp(verdict, "fail") == 0;
-	outcome.error = verdict && strcmp(verdict, "error") == 0;
-	if (text && cuts_parse(&landed, text, &e) == 0) {
-		outcome.placed = true;
-		outcome.landed = landed.list[0];
-	}
-	if (json_is_integer(json_object_get(given, "recovery")))
-		outcome.recovery = (long)json_integer_value(json_object_get(given, "recovery"));
-	json_decref(given);
-	if (campaign_outcome(c, &cuts, &outcome, &e))
-		return lua_json_give_err(L, &e);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
-/* campaign:planned() → trials it comes to in the end, as far as can be said now | nil, code,
- * message */
-static int l_campaign_planned(lua_State *L)
-{
-	struct campaign_plan plan;
-	struct err e;
-
-	if (campaign_planned(campaign_at(L, 1), &plan, &e))
-		return lua_json_give_err(L, &e);
-	lua_pushinteger(L, (lua_Integer)plan.total);
-	return 1;
-}
-
-/* campaign:window(i) → {first, last, tear, whole, found} of the ith whose search is over, or nil */
-static int l_campaign_window(lua_State *L)
-{
-	lua_Integer i = luaL_checkinteger(L, 2);
-	const struct campaign_window *w =
-		i < 1 ? NULL : campaign_window(campaign_at(L, 1), (size_t)i - 1);
-	char found[CUT_TEXT_MAX];
-
-	if (!w)
-		return 0;
-	return lua_json_give(L,
-		json_pack("{s:I, s:I, s:s, s:b, s:s, s:I}", "first", (json_int_t)w->first, "last",
-			(json_int_t)w->last, "tear", campaign_tear_name(w->tear), "whole", w->whole,
-			"found", cut_format(&w->found, found), "trials", (json_int_t)w->trials));
-}
-
-/* --- coverage ----------------------------------------------------------------------------------
- */
-
-/* coverage(fields of a trace record) → a coverage | nil, code, message */
-static int l_coverage(lua_State *L)
-{
-	struct lua_coverage *c;
-	struct err e;
-	json_t *trace = lua_json_get(L, 1, &e);
-
-	if (!trace)
-		return lua_json_give_err(L, &e);
-	c = lua_newuserdatauv(L, sizeof(*c), 0);
-	c->coverage = coverage_create(trace, &e);
-	json_decref(trace);
-	luaL_setmetatable(L, COVERAGE);
-	return c->coverage ? 1 : lua_json_give_err(L, &e);
-}
-
-static struct coverage *coverage_at(lua_State *L, int index)
-{
-	return ((struct lua_coverage *)luaL_checkudata(L, index, COVERAGE))->coverage;
-}
-
-static int l_coverage_gc(lua_State *L)
-{
-	struct lua_coverage *c = luaL_checkudata(L, 1, COVERAGE);
-
-	coverage_destroy(c->coverage);
-	c->coverage = NULL;
-	return 0;
-}
-
-/* coverage:trial{verdict=, cuts=} */
-static int l_coverage_trial(lua_State *L)
-{
-	struct coverage *c = coverage_at(L, 1);
-	struct err e;
-	json_t *trial = lua_json_get(L, 2, &e);
-	int code = trial ? coverage_trial(c, trial, &e) : -1;
-
-	json_decref(trial);
-	if (code)
-		return lua_json_give_err(L, &e);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
-/* coverage:result() → the fields of the journal's "coverage" record */
-static int l_coverage_result(lua_State *L)
-{
-	return lua_json_give(L, coverage_to_json(coverage_at(L, 1)));
-}
-
-/* remember_trace(board, item, file, mean ms of a trial or 0) → true | nil, code, message */
-static int l_remember_trace(lua_State *L)
-{
-	const char *path = luaL_checkstring(L, 3);
-	double trial_ms = luaL_checknumber(L, 4);
-	struct err e;
-	json_t *board = lua_json_get(L, 1, &e);
-	json_t *item = board ? lua_json_get(L, 2, &e) : NULL;
-	int code = item ? plan_cuts_remember(board, item, path, trial_ms, &e) : -1;
-
-	json_decref(board);
-	json_decref(item);
-	if (code)
-		return lua_json_give_err(L, &e);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 /* --- registration ------------------------------------------------------------------------------
  */
 
 static const luaL_Reg trace_methods[] = {
 	{"around", l_trace_around},
-	{"campaign", l_trace_campaign},
+	{"campaign", lua_trace_campaign},
 	{"describe", l_trace_describe},
 	{"landing", l_trace_landing},
 	{"progress", l_trace_progress},
@@ -764,20 +540,8 @@ static const luaL_Reg trace_methods[] = {
 	{"writes", l_trace_writes},
 	{NULL, NULL},
 };
-static const luaL_Reg campaign_methods[] = {
-	{"next", l_campaign_next},
-	{"outcome", l_campaign_outcome},
-	{"planned", l_campaign_planned},
-	{"window", l_campaign_window},
-	{NULL, NULL},
-};
-static const luaL_Reg coverage_methods[] = {
-	{"result", l_coverage_result},
-	{"trial", l_coverage_trial},
-	{NULL, NULL},
-};
 
-static void new_type(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
+void lua_trace_new_type(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
 {
 	luaL_newmetatable(L, name);
 	lua_pushcfunction(L, gc);
@@ -791,17 +555,14 @@ static void new_type(lua_State *L, const char *name, const luaL_Reg *methods, lu
 }
 
 static const luaL_Reg functions[] = {
-	{"coverage", l_coverage},
 	{"open_trace", l_open_trace},
-	{"remember_trace", l_remember_trace},
 	{"save_flash", l_save_flash},
 	{NULL, NULL},
 };
 
 void lua_trace_register(lua_State *L)
 {
-	new_type(L, TRACE, trace_methods, l_trace_gc);
-	new_type(L, CAMPAIGN, campaign_methods, l_campaign_gc);
-	new_type(L, COVERAGE, coverage_methods, l_coverage_gc);
+	lua_trace_new_type(L, TRACE, trace_methods, l_trace_gc);
 	luaL_setfuncs(L, functions, 0);
+	lua_campaign_register(L);
 }

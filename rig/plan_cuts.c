@@ -9,6 +9,7 @@
 #include "flash_files.h"
 #include "traces.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,16 +36,30 @@ static int add_hash(char text[PLAN_CUTS_IDENTITY_SIZE], const char *path, struct
 	return 0;
 }
 
-/* Boards of one type share traces, but not those of flash operations with those that have only
- * lines of progress. */
+/* FNV-1a, 64 bits. */
+static uint64_t hash_of(const char *text)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; text && *text; text++)
+		hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+/* Boards of one type share traces, but not those whose triggers count something else (another
+ * pattern, another step), or that have none and are traced by lines of progress. */
 static void add_source(char text[PLAN_CUTS_IDENTITY_SIZE], const json_t *board)
 {
-	size_t used = strlen(text);
-	const char *source = json_object_get(json_object_get(board, "devices"), "trigger")
-				     ? "operations"
-				     : "lines";
+	const json_t *trigger = json_object_get(json_object_get(board, "devices"), "trigger");
+	char *options = trigger ? json_dumps(trigger, JSON_SORT_KEYS) : NULL;
+	size_t used = strlen(text), size = PLAN_CUTS_IDENTITY_SIZE - used;
 
-	snprintf(text + used, PLAN_CUTS_IDENTITY_SIZE - used, "%s%s", used ? " " : "", source);
+	if (trigger)
+		snprintf(text + used, size, "%s%.30s:%016" PRIx64, used ? " " : "",
+			str(trigger, "driver"), hash_of(options));
+	else
+		snprintf(text + used, size, "%slines", used ? " " : "");
+	free(options);
 }
 
 static const char *bootloader_of(const json_t *board, const json_t *release)

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # The campaign as a user runs it: the window round a failure is found, a budget ends it, one seed gives one journal, and
-# a board that cannot tell its flash operations is cut at its lines of progress.
+# boards that cannot tell their flash operations are cut at what their triggers count, or at their lines of progress.
 use strict;
 use warnings;
 use FindBin;
@@ -9,11 +9,19 @@ use lib "$FindBin::Bin/lib";
 use Bench;
 use Test::More;
 
-my $bench = Bench->new(boards => ['demo-1', 'demo-broken'], conf => <<'E2');
-board "plain" { type = "nrf52840dk",
-  power = { driver = "virtual", linger_ms = 2000 }, console = { driver = "virtual" },
-  probe = { driver = "openocd", adapter = "virtual" } }
+my $conf = <<'E2';
+local function counted(trigger)
+  return { type = "nrf52840dk", power = { driver = "virtual", linger_ms = 2000 }, console = { driver = "virtual" },
+    probe = { driver = "openocd", adapter = "virtual" }, trigger = trigger }
+end
+board "plain" (counted(nil))
+board "pattern" (counted { driver = "console-pattern", pattern = "^(boot: |app |\\x06)" })
+board "timer" (counted { driver = "timer", step_ms = 2 })
+board "stop" (counted { driver = "probe-breakpoint", register = "r0", address = NVMC_ERASE_PAGE })
 E2
+my ($erase_page) = qx{arm-none-eabi-nm '@{[ Bench::root() ]}/build/firmware/good/bootloader.elf'} =~ /^([0-9a-f]+) T nvmc_erase_page$/m
+	or die 'where nvmc_erase_page is';
+my $bench = Bench->new(boards => ['demo-1', 'demo-broken'], conf => $conf =~ s/NVMC_ERASE_PAGE/hex $erase_page/er);
 my $scenario = "$FindBin::Bin/../scenarios/power_loss.lua";
 my @pair = ('--only', '1.1.0:1.2.0');
 
@@ -22,6 +30,15 @@ sub records { my ($kind, @r) = @_; return grep { $_->{kind} eq $kind } @r ? @r :
 sub journal_path { return $bench->path("runs/$_[0]/journal.ndjson") }
 sub recomputed { my $said = `$^X $FindBin::Bin/coverage.pl @{[ journal_path(last_run()) ]} 2>&1`; return $? == 0 ? '' : $said }
 sub of_class { my ($kind, $trials) = @_; return grep { $_->{why} eq $kind } @$trials }
+
+# Cuts whose count when the power was gone is missing, or less than where they fired, or whose error is not the difference.
+sub counted_wrong {
+	return grep {
+		$_->{op} eq 'end'
+			? defined $_->{counted}
+			: !defined $_->{counted} || $_->{counted} < $_->{op} || $_->{error} != $_->{counted} - $_->{op}
+	} @_;
+}
 
 # --- a failure and its window --------------------------------------------------------------------
 
@@ -129,17 +146,67 @@ is_deeply [map { "$_->{kind} $_->{region}" } @{ $trace->{classes} }], ['line non
 my @plain_cuts = records('cut', @plain);
 is_deeply [sort map { $_->{requested} } @plain_cuts], [sort 1 .. $lines, 'end'], 'it is cut at each of them and at the end';
 is_deeply [grep { defined $_->{landed_as} || defined $_->{landed} } @plain_cuts], [], 'where in flash is not said';
-is_deeply [map { $_->{counted} } sort { $a->{op} <=> $b->{op} } grep { $_->{op} ne 'end' } @plain_cuts], [1 .. $lines],
-	'but which line it was';
+is_deeply [counted_wrong(@plain_cuts)], [], 'but which line it was, and how many had come when the power was gone';
 is_deeply [map { $_->{agreement} } @plain_cuts], [('unknown') x @plain_cuts], 'nobody else can tell';
+my %progress = map { $_->{op} => $_->{progress} } @plain_cuts;
+is $progress{end}, 1, 'at the end all of the update is in flash';
+cmp_ok $progress{1}, '<', 0.1, 'and at its first line next to nothing';
 my ($known) = records('coverage', @plain);
-is_deeply [@$known{qw(cuts positions end unplaced)}], [$lines + 1, $lines + 1, JSON::PP::true, 0], 'coverage counts lines, and the end';
-is_deeply [$known->{tears}, $known->{landing_error}], [{ clean => 0, torn => 0 }, { max => 0, mean => 0 }], 'and knows of no tears';
-like $known->{sentence}, qr/ of $lines lines of progress \(where in flash they fell is not known\)/, 'which its sentence says';
+my $positions = $known->{positions} + $known->{unplaced}; # what came late may share a position, or have none
+is_deeply [@$known{qw(end by_count trials)}, $known->{cuts}], [JSON::PP::true, $lines + 1 - $known->{unplaced}, $lines + 1, $known->{positions}],
+	'coverage counts lines, and the end';
+cmp_ok $positions, '<=', $lines + 1, 'each position once';
+is_deeply $known->{tears}, { clean => 0, torn => 0 }, 'and knows of no tears';
+like $known->{sentence}, qr/ of $lines lines of progress \(by count: where in flash they fell is not known\)/, 'which its sentence says';
 is recomputed(), '', 'coverage worked out again from that journal agrees';
 my $planned = decode_json($bench->rig('plan', $scenario, '--json', '--board', 'plain', @pair, '--cuts', 'all')->{out});
-is_deeply $planned->{plan}{items}[0]{campaign}{coverage}, { map { $_ => $known->{$_} } keys %{ $planned->{plan}{items}[0]{campaign}{coverage} } },
-	'the plan of that campaign says what it came to';
+is_deeply [@{ $planned->{plan}{items}[0]{campaign}{coverage} }{qw(operations source cuts by_count gap)}], [$lines, 'lines', $lines + 1, $lines + 1, 0],
+	'the plan of that campaign supposes that each lands as it is asked for';
+like $bench->rig('plan', $scenario, '--board', 'plain', @pair)->{out}, qr/^ +$lines lines of progress, \d+ trials/m, 'and says what they are';
+
+# --- boards whose triggers count something else ---------------------------------------------------
+
+for my $board (['pattern', 'lines', qr/lines of progress/], ['timer', 'time', qr/steps of time/]) {
+	my ($name, $source, $units) = @$board;
+	my $r = $bench->rig('run', $scenario, '--board', $name, @pair, '--cuts', 3);
+	# a step near the end may not come in an update that is faster than the traced one
+	like $r->{exit}, $name eq 'timer' ? qr/^[05]$/ : qr/^0$/, "a board with a trigger that counts $source is cut" or diag $r->{out}, $r->{err};
+	my @seen = $bench->journal(last_run());
+	my ($seen_trace) = records('trace', @seen);
+	is $seen_trace->{source}, $source, "$name: as its trace says";
+	my @seen_cuts = records('cut', @seen);
+	cmp_ok scalar(@seen_cuts), '>=', 2, "$name: the power goes";
+	is_deeply [counted_wrong(@seen_cuts)], [], "$name: counted and error are in the journal";
+	is_deeply [grep { !defined $_->{progress} || $_->{progress} < 0 || $_->{progress} > 1 } @seen_cuts], [], "$name: progress, too";
+	is_deeply [grep { defined $_->{landed_as} || $_->{agreement} ne 'unknown' } @seen_cuts], [], "$name: and no place in flash";
+	my ($covered) = records('coverage', @seen);
+	like $covered->{sentence}, qr/ of $seen_trace->{operations} $units \(by count: /, "$name: the sentence says that it is by count";
+	is recomputed(), '', "$name: coverage worked out again agrees";
+}
+my $second = $bench->rig('run', $scenario, '--board', 'pattern', @pair, '--cut', '2,1');
+is $second->{exit}, 0, 'a trigger that counts lines cuts the recovery, too' or diag $second->{out}, $second->{err};
+is_deeply [map { [$_->{op}, $_->{counted} >= $_->{op}, $_->{error} == $_->{counted} - $_->{op}] } records('cut')], [[2, 1, 1], [1, 1, 1]],
+	'and counts there';
+my $torn = $bench->rig('run', $scenario, '--board', 'pattern', @pair, '--cut', '2:torn:1');
+is $torn->{exit}, 5, 'a torn cut cannot be asked of it: that is skipped';
+like $torn->{out}, qr/a torn cut is not for console-pattern/, 'as it says';
+
+# the bootloader's erases, with the page in r0: the trace tells addresses, and flash is asked about them
+my $stop = $bench->rig('run', $scenario, '--board', 'stop', @pair, '--cut', 6, '--cut', 16, '--cut', 'end');
+is $stop->{exit}, 0, 'a board that the probe stops at its erases is cut there' or diag $stop->{out}, $stop->{err};
+my @stop = $bench->journal(last_run());
+my ($erases) = records('trace', @stop);
+is $erases->{source}, 'breakpoints', 'as its trace says';
+is_deeply [sort { $a cmp $b } map { $_->{region} } @{ $erases->{classes} }], [qw(primary scratch secondary)], 'which knows the regions';
+my @stops = records('cut', @stop);
+is_deeply [map { "$_->{requested} $_->{agreement} " . ($_->{counted} // '-') } @stops], ['6 agrees 6', '16 agrees 16', 'end agrees -'],
+	'it stood where it was asked for, and flash agrees';
+my @shown = map { $_->{what} =~ /flash shows (\d+) (?:to (\d+) )?operations done/ ? [$1, $2 // $1] : () } @stops;
+is_deeply [map { $shown[$_][0] <= (5, 15, $erases->{operations})[$_] && $shown[$_][1] >= (5, 15, $erases->{operations})[$_] } 0 .. 2], [1, 1, 1],
+	'that is among the places that it fits';
+cmp_ok $stops[0]{progress}, '<', $stops[1]{progress}, 'the later, the more is there';
+is recomputed(), '', 'coverage worked out again agrees';
+
 my $missed = $bench->rig('run', $scenario, '--board', 'plain', @pair, '--cut', $lines + 1);
 is $missed->{exit}, 5, 'a line that does not come is not cut at, which is inconclusive' or diag $missed->{out};
 

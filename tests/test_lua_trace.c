@@ -191,6 +191,59 @@ static void a_landing_is_where_flash_shows_it(void **state)
 		"refused('usage', '', t:landing({}, '0'))\n");
 }
 
+/* Three breakpoints, each with the address it is about to write; flash at rest has all of it. */
+static const char touches[] =
+	"local t = assert(open('1 breakpoint 0x2000\\n2 breakpoint 0x2010\\n3 breakpoint 0x2020\\n'))\n"
+	"local function flash(done)\n"
+	"  local page = ''\n"
+	"  for i = 1, 3 do\n"
+	"    page = page .. (i <= done and 'word' or '\\0\\0\\0\\0') .. ('\\0'):rep(12)\n"
+	"  end\n"
+	"  return file('page' .. done, page .. ('\\0'):rep(4096 - #page))\n"
+	"end\n";
+
+static void what_flash_shows_of_touched_addresses(void **state)
+{
+	char text[4096];
+
+	snprintf(text, sizeof(text), "%s%s", touches,
+		"refused('usage', 'at rest', t:progress({}, '1'))\n"
+		"is(#t:ranges(), 0)\n"
+		"refused('io', '4096 bytes', t:rest(flash(3)))\n"
+		"assert(t:rest(file('rest', ('\\xff'):rep(4096) .. slurp(flash(3)))))\n"
+		"local r = t:ranges()\n"
+		"is(#r, 1) is(r[1][1], 0x2000) is(r[1][2], 4096)\n"
+		"for done = 0, 3 do\n"
+		"  local parts = { { 0x2000, flash(done) } }\n"
+		"  local c = assert(t:progress(parts, done < 3 and tostring(done + 1) or 'end'))\n"
+		"  is(c.words, 3) is(c.new, done) is(c.old, 3 - done) is(c.progress, done / 3)\n"
+		"  is(c.range[1], done) is(c.range[2], done)\n"
+		"  is(c.agreement, 'agrees') is(c.cut, done < 3 and tostring(done + 1) or 'end')\n"
+		"end\n"
+		"local c = assert(t:progress({ { 0x2000, flash(1) } }, '1', { op = 1, tear = 'clean' }))\n"
+		"is(c.agreement, 'skewed') is(c.skew, 1)\n"
+		"c = assert(t:progress({ { 0x2000, flash(1) } }, '1', { op = 2, tear = 'clean' }))\n"
+		"is(c.agreement, 'agrees') is(c.cut, '2') is(c.as_requested, false)\n"
+		"c = assert(t:progress({ { 0x2000, file('odd', ('\\0'):rep(32) .. 'word') } }, '1'))\n"
+		"is(c.agreement, 'unknown') is(c.range, nil) is(c.new, 1)\n"
+		"refused('usage', '', t:progress({}, 'nonsense'))\n"
+		"refused('script', '', t:progress({ print }, '1'))\n"
+		"refused('io', 'none', t:rest(dir .. '/none'))\n");
+	holds(state, text);
+}
+
+static void of_lines_flash_shows_progress_alone(void **state)
+{
+	holds(state,
+		"local t = assert(open('1 line a\\n2 line b\\n'))\n"
+		"assert(t:rest(file('rest', ('\\xff'):rep(4096) .. 'word' .. ('\\0'):rep(4092))))\n"
+		"local c = assert(t:progress({}, '1', { op = 1, tear = 'clean' }))\n"
+		"is(c.agreement, 'unknown') is(c.progress, 0) is(c.words, 1) is(c.range, nil) is(c.cut, nil)\n"
+		"c = assert(t:progress({ { 0x2000, file('part', 'word') } }, '1'))\n"
+		"is(c.progress, 1)\n"
+		"refused('usage', 'before the update', tool.open_trace(file('trace', '1 line a\\n'), nil, conf):rest(before))\n");
+}
+
 static void operations_outside_of_flash_do_no_harm(void **state)
 {
 	holds(state,
@@ -297,6 +350,8 @@ int main(void)
 		TEST(parts_outside_of_flash_are_refused),
 		TEST(what_needs_the_flash_before_says_so),
 		TEST(a_landing_is_where_flash_shows_it),
+		TEST(what_flash_shows_of_touched_addresses),
+		TEST(of_lines_flash_shows_progress_alone),
 		TEST(operations_outside_of_flash_do_no_harm),
 		TEST(what_was_written_is_held_against_what_may_be),
 		TEST(the_operations_around_a_cut_point_at_it),

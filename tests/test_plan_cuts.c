@@ -182,6 +182,25 @@ static void lines_of_progress_are_cut_clean_and_once(void **state)
 	json_decref(plan);
 }
 
+static void a_trigger_that_counts_something_else_makes_the_trace_void(void **state)
+{
+	struct plan_bench *b = *state;
+	json_t *trigger = json_object_get(json_object_get(b->board, "devices"), "trigger"), *plan;
+
+	json_object_set_new(trigger, "driver", json_string("console-pattern"));
+	json_object_set_new(trigger, "pattern", json_string("a"));
+	remember(b, "1 line a\n2 line a\n", 0);
+	plan = make(b, "{\"cuts\": \"all\"}");
+	assert_int_equal(number(plan, NULL, "operations"), 2);
+	assert_string_equal(json_string_value(json_object_get(plan, "source")), "lines");
+	assert_int_equal(number(plan, "coverage", "by_count"), 3);
+	json_decref(plan);
+	json_object_set_new(trigger, "pattern", json_string("b"));
+	plan = make(b, "{\"cuts\": \"all\"}");
+	assert_non_null(json_object_get(plan, "missing"));
+	json_decref(plan);
+}
+
 static void an_image_that_changes_makes_the_trace_void(void **state)
 {
 	static const char *const images[] = {"boot.bin", "old.bin", "new.bin"};
@@ -241,6 +260,7 @@ int main(void)
 		TEST(all_cuts_are_all_there_are),
 		TEST(cuts_asked_for_are_the_only_ones),
 		TEST(lines_of_progress_are_cut_clean_and_once),
+		TEST(a_trigger_that_counts_something_else_makes_the_trace_void),
 		TEST(an_image_that_changes_makes_the_trace_void),
 		TEST(a_boards_own_images_count_instead_of_the_releases),
 		TEST(a_board_that_is_traced_another_way_has_another_trace),
