@@ -12,8 +12,9 @@
 
 #include "landing.h"
 
-#define LANDING_TOUCH_WORD 4 /* bytes that one address stands for, and that are compared at once   \
-			      */
+#define LANDING_TOUCH_WORD                                                                         \
+	4 /* bytes that one address stands for, and that are compared at once                      \
+	   */
 
 /* Flash as bytes from base on; size is a multiple of LANDING_TOUCH_WORD. */
 struct landing_touch {
