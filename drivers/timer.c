@@ -27,9 +27,8 @@
 #define STEPS_MAX 1000000 /* of a trace */
 #define DURATIONS_MAX 200 /* remembered, the newest */
 #define DURATIONS_FILE_MAX ((size_t)1 << 16)
-#define ALIKE                                                                                      \
-	5 /* updates whose durations differ by less than a fifth are taken as the same one         \
-	   */
+/* updates whose durations differ by less than a fifth are taken as the same one */
+#define ALIKE 5
 
 struct clock_trigger {
 	struct device dev;

@@ -342,6 +342,7 @@ static int find_progress(const struct trace *t, const json_t *parts, const char 
 		.before = (uint8_t *)t->before,
 		.rest = (uint8_t *)t->rest};
 	struct landing_progress progress;
+	size_t words;
 	struct landing_check check = {.agreement = LANDING_UNKNOWN};
 	json_t *range = NULL;
 	struct cuts cuts;
@@ -355,11 +356,11 @@ static int find_progress(const struct trace *t, const json_t *parts, const char 
 		code = find_touched(t, &flash, &cuts.list[0], word, &check, &range, e);
 	if (code == 0) {
 		landing_touch_progress(&flash, &progress);
+		words = progress.old + progress.new + progress.neither;
 		*result = range ? landing_check_to_json(&check)
 				: json_pack("{s:s}", "agreement", "unknown");
 		json_object_update_new(*result,
-			json_pack("{s:I, s:I, s:I}", "words",
-				(json_int_t)(progress.old + progress.new + progress.neither), "old",
+			json_pack("{s:I, s:I, s:I}", "words", (json_int_t)words, "old",
 				(json_int_t)progress.old, "new", (json_int_t)progress.new));
 		json_object_set_new(
 			*result, "progress", json_real(landing_progress_share(&progress)));
