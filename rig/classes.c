@@ -240,7 +240,7 @@ static bool build(struct builder *b)
 	}
 	for (size_t i = 0; i < log->count; i++)
 		b->notes[i].region = region_of(b, &log->ops[i]);
-	if (log->count && oplog_kind_is_flash(log->ops[0].kind)) {
+	if (b->page_size && log->count && oplog_kind_is_flash(log->ops[0].kind)) {
 		look_at_programs(b);
 		look_at_erases(b);
 	}
