@@ -111,7 +111,7 @@ static void on_again_before_off_is_done_is_noticed(void **state)
 
 	assert_return_code(fd, errno);
 	dev->driver->power->set(dev, false, outcome_start(&b->loop, &o, 10000));
-	while (holds(d, 2)[0] != '1')
+	while (holds(d, 2)[0] != '1' && !o.done)
 		uv_run(&b->loop, UV_RUN_NOWAIT);
 	while (!o.done) {
 		assert_int_equal(pwrite(fd, "0", 1, 0), 1);
