@@ -56,8 +56,9 @@ static void path_line(struct path *p)
 {
 	unsigned n = 0;
 
-	/* what comes before it was sent with the power of before */
-	if (strcmp(p->line, "start") == 0)
+	/* what comes before it was sent with the power of before, which may have gone within a line
+	 */
+	if (p->line_len >= 5 && strcmp(p->line + p->line_len - 5, "start") == 0)
 		p->started = true;
 	if (p->started && p->kind == BY_CONSOLE && sscanf(p->line, "wrote %u", &n) == 1 &&
 		n == p->wanted) {
