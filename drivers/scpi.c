@@ -1,6 +1,6 @@
 #include "scpi.h"
 
-#include "tcp_link.h"
+#include "scpi_io.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ enum state {
 
 struct scpi {
 	uv_loop_t *loop;
-	struct tcp_link *link;
+	struct scpi_io *io;
 	char *ask_id;
 	const char *line_end;
 	unsigned connect_ms, answer_ms;
@@ -31,6 +31,8 @@ struct scpi {
 	bool open_question; /* its answer has not come */
 	char question[64];  /* for messages */
 	char id[LINE_SIZE];
+	char guess[LINE_SIZE]; /* what its name may be */
+	bool asked_twice;
 	char line[LINE_SIZE];
 	size_t len;
 	bool too_long;
@@ -69,7 +71,7 @@ static void go_down(struct scpi *s, const struct err *e)
 	struct err why = *e;
 
 	s->state = DOWN;
-	tcp_link_drop(s->link, &why);
+	scpi_io_drop(s->io);
 	tell_waiting(s, &why, NULL);
 }
 
@@ -78,13 +80,15 @@ static void send_line(struct scpi *s, const char *line)
 	char text[300];
 	int n = snprintf(text, sizeof(text), "%.256s%s", line, s->line_end);
 
-	tcp_link_write(s->link, text, (size_t)n, NULL);
+	scpi_io_send(s->io, text, (size_t)n);
 }
 
 static void sync_start(struct scpi *s)
 {
 	s->state = SYNCING;
 	s->out_of_step = false;
+	s->asked_twice = false;
+	s->guess[0] = '\0';
 	s->len = 0;
 	s->too_long = false;
 	send_line(s, s->ask_id);
@@ -94,10 +98,10 @@ static void sync_start(struct scpi *s)
 static void connect_anew(struct scpi *s)
 {
 	uv_timer_stop(&s->patience);
-	tcp_link_drop(s->link, NULL);
+	scpi_io_drop(s->io);
 	s->state = CONNECTING;
 	s->fresh = true;
-	tcp_link_connect(s->link, s->connect_ms);
+	scpi_io_connect(s->io, s->connect_ms);
 }
 
 static void patience_over(uv_timer_t *timer)
@@ -129,15 +133,34 @@ static void patience_over(uv_timer_t *timer)
 
 /* --- lines that come in ----------------------------------------------------------------------- */
 
+/*
+ * Whether a line that came while it was asked who it is says so. What is said at first is its name
+ * from then on. On a line where an answer to somebody else's question may still come the name must
+ * be said twice.
+ */
+static bool is_its_name(struct scpi *s)
+{
+	if (s->id[0])
+		return strcmp(s->line, s->id) == 0;
+	if (scpi_io_may_be_stale(s->io) && strcmp(s->line, s->guess) != 0) {
+		memcpy(s->guess, s->line, s->len + 1);
+		if (!s->asked_twice)
+			send_line(s, s->ask_id);
+		s->asked_twice = true;
+		return false;
+	}
+	memcpy(s->id, s->line, s->len + 1);
+	return true;
+}
+
 static void line_came(struct scpi *s)
 {
 	struct err e;
 
 	if (s->state == SYNCING) {
 		/* what comes before it was meant for another question */
-		if (s->id[0] && strcmp(s->line, s->id) != 0)
+		if (!is_its_name(s))
 			return;
-		memcpy(s->id, s->line, s->len + 1);
 		s->state = IN_STEP;
 		tell_waiting(s, NULL, NULL);
 	} else if (s->open_question && s->too_long && s->ready) {
@@ -157,7 +180,7 @@ static void line_came(struct scpi *s)
 	}
 }
 
-static void link_in(void *arg, const char *data, size_t len)
+static void io_in(void *arg, const char *data, size_t len)
 {
 	struct scpi *s = arg;
 
@@ -178,12 +201,12 @@ static void link_in(void *arg, const char *data, size_t len)
 	}
 }
 
-static void link_up(void *arg)
+static void io_up(void *arg)
 {
 	sync_start(arg);
 }
 
-static void link_down(void *arg, const struct err *e)
+static void io_down(void *arg, const struct err *e)
 {
 	struct scpi *s = arg;
 
@@ -196,7 +219,7 @@ static void link_down(void *arg, const struct err *e)
 	connect_anew(s);
 }
 
-static const struct tcp_link_handlers link_handlers = {link_up, link_down, link_in};
+static const struct scpi_io_handlers io_handlers = {io_up, io_down, io_in};
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
@@ -211,7 +234,7 @@ void scpi_ready(struct scpi *s, scpi_ready_fn *done, void *arg)
 	s->fresh = false;
 	if (s->open_question)
 		return; /* what was given up is waited for first */
-	if (s->state == DOWN || !tcp_link_is_up(s->link))
+	if (s->state == DOWN || !scpi_io_is_up(s->io))
 		connect_anew(s);
 	else
 		sync_start(s);
@@ -238,10 +261,15 @@ void scpi_give_up(struct scpi *s)
 	s->ready = NULL;
 	s->answer = NULL;
 	if (s->state == CONNECTING || s->state == SYNCING) {
-		tcp_link_drop(s->link, NULL);
+		scpi_io_drop(s->io);
 		s->state = DOWN;
 		uv_timer_stop(&s->patience);
 	}
+}
+
+const char *scpi_port(const struct scpi *s)
+{
+	return scpi_io_port(s->io);
 }
 
 const char *scpi_id(const struct scpi *s)
@@ -272,19 +300,6 @@ static int take_options(struct scpi *s, json_t *given, struct err *e)
 	return 0;
 }
 
-static int take_link(struct scpi *s, json_t *given, struct err *e)
-{
-	const char *host = json_string_value(json_object_get(given, "host"));
-	json_int_t port = json_integer_value(json_object_get(given, "port"));
-
-	if (!host)
-		return err_set(e, ERR_CONFIG, "host is missing: where is the instrument?");
-	if (port < 1 || port > 65535)
-		return err_set(e, ERR_CONFIG, "port must be 1 to 65535");
-	s->link = tcp_link_create(s->loop, host, (unsigned)port, &link_handlers, s);
-	return s->link ? 0 : err_set(e, ERR_NOMEM, "out of memory");
-}
-
 struct scpi *scpi_create(uv_loop_t *loop, json_t *options, struct err *e)
 {
 	struct scpi *s = calloc(1, sizeof(*s));
@@ -294,7 +309,9 @@ struct scpi *scpi_create(uv_loop_t *loop, json_t *options, struct err *e)
 		return NULL;
 	}
 	s->loop = loop;
-	if (take_options(s, options, e) || take_link(s, options, e)) {
+	if (!take_options(s, options, e))
+		s->io = scpi_io_create(loop, options, &io_handlers, s, e);
+	if (!s->io) {
 		free(s);
 		return NULL;
 	}
@@ -318,7 +335,7 @@ static void part_closed(struct scpi *s)
 	closed(arg);
 }
 
-static void link_closed(void *arg)
+static void io_closed(void *arg)
 {
 	part_closed(arg);
 }
@@ -335,6 +352,6 @@ void scpi_destroy(struct scpi *s, void (*closed)(void *arg), void *arg)
 	s->closed = closed;
 	s->closed_arg = arg;
 	s->handles = 2;
-	tcp_link_destroy(s->link, link_closed, s);
+	scpi_io_destroy(s->io, io_closed, s);
 	uv_close((uv_handle_t *)&s->patience, patience_closed);
 }

@@ -1,7 +1,7 @@
 /*
- * Talking SCPI (IEEE 488.2, SCPI-99) with an instrument over a byte stream: one question at a time,
- * each with a bounded time to be answered. The connection is made when it is needed and made anew
- * when it went away in the meantime: many instruments close idle ones.
+ * Talking SCPI (IEEE 488.2, SCPI-99) with an instrument over TCP or a serial port: one question at
+ * a time, each with a bounded time to be answered. The connection is made when it is needed and
+ * made anew when it went away in the meantime: many instruments close idle ones.
  *
  * An answer that came too late must not be taken for another one's. After one that did not come,
  * after garbage and on a new connection the instrument is asked who it is, and everything is thrown
@@ -11,12 +11,15 @@
 #define DRIVERS_SCPI_H
 
 #include "driver.h"
+#include "serial_port.h"
 
 struct scpi;
 
 /* Options by which a driver lets its user say where the instrument is. */
 #define SCPI_OPTIONS                                                                               \
-	{"host", OPTION_STRING, false, NULL, "the instrument's name or address"},                  \
+	SERIAL_PORT_NAME_OPTIONS, SERIAL_PORT_LINE_OPTIONS("9600"),                                \
+		{"host", OPTION_STRING, false, NULL,                                               \
+			"the instrument's name or address, if not a serial port"},                 \
 		{"port", OPTION_INTEGER, false, "5025", "its TCP port for raw SCPI"},              \
 		{"ask_id", OPTION_STRING, false, "*IDN?", "asks who it is"},                       \
 		{"line_end", OPTION_STRING, false, "lf", "what ends a line: lf, cr or crlf"},      \
@@ -51,6 +54,9 @@ void scpi_give_up(struct scpi *s);
 
 /* What it said when it was asked who it is; "" until then. */
 const char *scpi_id(const struct scpi *s);
+
+/* The serial port it is at, or NULL. Valid till the next turn of the loop. */
+const char *scpi_port(const struct scpi *s);
 
 /* Calls closed when it is gone; done of what is under way is not called. */
 void scpi_destroy(struct scpi *s, void (*closed)(void *arg), void *arg);

@@ -266,21 +266,23 @@ static json_t *number_or_null(double x)
 
 static json_t *check_result(const struct job *job)
 {
-	json_t *mend = json_array();
+	json_t *says = json_array(), *mend = json_array();
 
+	json_array_append_new(says, json_sprintf("%s%s", scpi_id(job->psu->scpi),
+					    job->output < 0 ? ""
+					    : job->output   ? ", output on"
+							    : ", output off"));
+	if (!isnan(job->volts))
+		json_array_append_new(says, json_sprintf("%.3f V", job->volts));
+	if (!isnan(job->amps))
+		json_array_append_new(says, json_sprintf("%.3f A", job->amps));
 	if (!can(job->psu, A_VOLTS))
 		json_array_append_new(mend,
 			json_string("it cannot be asked for the voltage: that power is off is not "
 				    "verified (ask_volts)"));
-	return json_pack("{s:[s++, o], s:o}", "says", scpi_id(job->psu->scpi),
-		job->output < 0 ? "" : ", output ",
-		job->output < 0 ? ""
-		: job->output   ? "on"
-				: "off",
-		isnan(job->volts) ? json_string("no voltage measured")
-				  : json_sprintf("%.3f V, %.3f A", job->volts,
-					    isnan(job->amps) ? 0 : job->amps),
-		"mend", mend);
+	if (scpi_port(job->psu->scpi))
+		json_array_append_new(says, json_sprintf("at %s", scpi_port(job->psu->scpi)));
+	return json_pack("{s:o, s:o}", "says", says, "mend", mend);
 }
 
 /* All moves are made. */

@@ -24,7 +24,7 @@ static const char *const enough[] = {"serial", "usb_vendor", "usb_product", "usb
 /* Places that mean the same whatever the driver is; so do USB devices for drivers of ports. */
 static const char *const common[] = {"path", "host", NULL};
 /* Parts of a thing that boards may share. */
-static const char *const parts[] = {"channel", "outlet", "output", NULL};
+static const char *const parts[] = {"channel", "outlet", "output", "alias", NULL};
 
 static bool has_any(const json_t *device, const char *const *names)
 {

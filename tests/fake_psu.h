@@ -25,7 +25,18 @@ struct fake_psu {
 	bool limits;         /* the current limit holds the voltage down */
 	const char *refuses; /* commands that begin so are an error */
 	char held[512];
+	int fd; /* of the serial port that it is at; 0: TCP */
 };
+
+static inline void psu_send(struct tcp_peer *peer, const void *data, size_t len)
+{
+	struct fake_psu *p = (struct fake_psu *)peer->server;
+
+	if (p->fd)
+		assert_int_equal(write(p->fd, data, len), len);
+	else
+		tcp_peer_send(peer, data, len);
+}
 
 static inline void psu_answer(struct tcp_peer *peer, const char *text)
 {
@@ -45,7 +56,7 @@ static inline void psu_answer(struct tcp_peer *peer, const char *text)
 		snprintf(line, sizeof(line), "%s\n", now);
 	} else if (p->endless) {
 		for (int i = 0; i < 20; i++)
-			tcp_peer_send(peer, "0123456789012345678901234567890123456789", 40);
+			psu_send(peer, "0123456789012345678901234567890123456789", 40);
 		snprintf(line, sizeof(line), "\n");
 	} else {
 		snprintf(line, sizeof(line), "%s%s", p->garbage ? "\x01\xff#?" : text,
@@ -53,9 +64,9 @@ static inline void psu_answer(struct tcp_peer *peer, const char *text)
 	}
 	len = strlen(line);
 	for (size_t i = 0; p->byte_wise && i < len; i++)
-		tcp_peer_send(peer, line + i, 1);
+		psu_send(peer, line + i, 1);
 	if (!p->byte_wise)
-		tcp_peer_send(peer, line, len);
+		psu_send(peer, line, len);
 }
 
 /* The board's capacitors: half of the rest goes between two looks. */

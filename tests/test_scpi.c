@@ -2,6 +2,7 @@
  * scpi-psu: what it says to a supply, and what it makes of one that misbehaves.
  */
 #include "contracts/scpi_psu.h"
+#include "fake_serial.h"
 
 struct bench {
 	struct driver_env env;
@@ -396,6 +397,130 @@ static void a_meter_switches_nothing_off(void **state)
 	close_device(&b->loop, dev);
 }
 
+/* --- at a serial port ------------------------------------------------------------------------- */
+
+struct serial_bench {
+	uv_loop_t loop;
+	struct fake_serial *port;
+	struct fake_psu psu;
+	struct tcp_peer *peer; /* whose bytes are the port's */
+	uv_poll_t poll;
+	bool watched;
+};
+
+static void port_ready(uv_poll_t *poll, int status, int events)
+{
+	struct serial_bench *b = poll->data;
+	char buf[256];
+	ssize_t n;
+
+	(void)status;
+	(void)events;
+	while ((n = read(b->psu.fd, buf, sizeof(buf))) > 0)
+		psu_data(b->peer, buf, (size_t)n);
+}
+
+static void serial_watch(struct serial_bench *b)
+{
+	b->psu.fd = b->port->master;
+	uv_poll_init(&b->loop, &b->poll, b->psu.fd);
+	b->poll.data = b;
+	uv_poll_start(&b->poll, UV_READABLE, port_ready);
+	b->watched = true;
+}
+
+static void unwatched(uv_handle_t *handle)
+{
+	struct serial_bench *b = handle->data;
+
+	b->watched = false;
+}
+
+static void serial_unwatch(struct serial_bench *b)
+{
+	uv_close((uv_handle_t *)&b->poll, unwatched);
+	while (b->watched)
+		uv_run(&b->loop, UV_RUN_ONCE);
+}
+
+static struct device *serial_psu(struct serial_bench *b, struct events *events)
+{
+	struct driver_env env = {.loop = &b->loop,
+		.board = "b",
+		.capability = "power",
+		.event = event_came,
+		.arg = events};
+	json_t *options = options_of(driver_find("scpi-psu"),
+		"{\"usb_serial\": \"RIG1\", \"volts\": 5, \"baud\": 57600, \"answer_ms\": 500}");
+	struct err e;
+	struct device *dev = driver_find("scpi-psu")->create(&env, options, &e);
+
+	json_decref(options);
+	if (!dev)
+		fail_msg("create: %s", e.msg);
+	return dev;
+}
+
+static void at_a_serial_port_it_is_the_same(void **state)
+{
+	struct serial_bench *b = calloc(1, sizeof(*b));
+	struct events events = {0};
+	struct device *dev;
+	struct outcome o;
+
+	(void)state;
+	uv_loop_init(&b->loop);
+	b->port = fake_serial_create();
+	b->peer = calloc(1, sizeof(*b->peer));
+	b->peer->server = &b->psu.tcp;
+	psu_came(b->peer);
+	serial_watch(b);
+	dev = serial_psu(b, &events);
+	dev->driver->open(dev, outcome_start(&b->loop, &o, 30000));
+	/* an answer to what somebody asked before is not its name */
+	psu_send(b->peer, "+5.0000E+00\n", 12);
+	assert_done(&b->loop, &o);
+	assert_int_equal(fake_line.settings.baud, 57600);
+	dev->driver->power->set(dev, true, outcome_start(&b->loop, &o, 30000));
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+	assert_true(b->psu.on);
+	dev->driver->check(dev, outcome_start(&b->loop, &o, 30000));
+	assert_done(&b->loop, &o);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(o.result, "says"), 0)),
+		"RIG,FAKE-PSU,1,0.1, output on");
+	assert_non_null(strstr(
+		json_string_value(json_array_get(json_object_get(o.result, "says"), 3)), "RIG1"));
+	outcome_finish(&o);
+	/* unplugged in the middle */
+	b->psu.mute = true;
+	dev->driver->power->set(dev, false, outcome_start(&b->loop, &o, 30000));
+	for (int i = 0; i < 5; i++)
+		uv_run(&b->loop, UV_RUN_NOWAIT);
+	serial_unwatch(b);
+	fake_tty_unplug(b->port);
+	outcome_wait(&b->loop, &o);
+	assert_int_equal(o.e.code, ERR_BENCH);
+	dev->driver->make_safe(dev, outcome_start(&b->loop, &o, 10000));
+	outcome_wait(&b->loop, &o);
+	assert_int_equal(o.e.code, ERR_BENCH);
+	/* and there again */
+	b->psu.mute = false;
+	fake_tty_plug(b->port);
+	serial_watch(b);
+	dev->driver->make_safe(dev, outcome_start(&b->loop, &o, 10000));
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+	assert_false(b->psu.on);
+	close_device(&b->loop, dev);
+	serial_unwatch(b);
+	fake_serial_destroy(b->port);
+	close_loop(&b->loop);
+	free(b->peer->user);
+	free(b->peer);
+	free(b);
+}
+
 static void refused(struct bench *b, const char *options, const char *text)
 {
 	struct err e;
@@ -412,6 +537,7 @@ static void refused(struct bench *b, const char *options, const char *text)
 
 static void options_that_cannot_work_are_refused(void **state)
 {
+	refused(*state, "{\"path\": \"/dev/ttyS1\"}", "either host, or a serial port");
 	refused(*state, "{\"volts\": null}", "volts is missing");
 	refused(*state, "{\"volts\": 0}", "volts is missing, or not between");
 	refused(*state, "{\"amps\": 0}", "amps must be more than 0");
@@ -446,6 +572,7 @@ int main(void)
 		TEST(a_ramp_goes_down_in_steps_and_the_next_on_is_whole),
 		TEST(switching_off_ends_a_ramp),
 		TEST(a_meter_switches_nothing_off),
+		cmocka_unit_test(at_a_serial_port_it_is_the_same),
 		TEST(options_that_cannot_work_are_refused),
 	};
 
