@@ -48,6 +48,14 @@ static void maybe_closed(struct http *http)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
+/* Of one that is in no list any more. */
+static void request_release(struct http_request *r)
+{
+	curl_multi_remove_handle(r->http->multi, r->easy);
+	curl_easy_cleanup(r->easy);
+	free(r);
+}
+
 static void request_free(struct http_request *r)
 {
 	struct http_request **at = &r->http->requests;
@@ -55,9 +63,7 @@ static void request_free(struct http_request *r)
 	while (*at != r)
 		at = &(*at)->next;
 	*at = r->next;
-	curl_multi_remove_handle(r->http->multi, r->easy);
-	curl_easy_cleanup(r->easy);
-	free(r);
+	request_release(r);
 }
 
 void http_cancel(struct http_request *request)
@@ -262,10 +268,15 @@ static void timer_closed(uv_handle_t *handle)
 
 void http_destroy(struct http *http, void (*closed)(void *arg), void *arg)
 {
+	struct http_request *next;
+
 	http->closed = closed;
 	http->closed_arg = arg;
-	while (http->requests)
-		request_free(http->requests);
+	for (struct http_request *r = http->requests; r; r = next) {
+		next = r->next;
+		request_release(r);
+	}
+	http->requests = NULL;
 	/* its last connections are closed with it, through watch_socket() */
 	curl_multi_cleanup(http->multi);
 	uv_close((uv_handle_t *)&http->timer, timer_closed);

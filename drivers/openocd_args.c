@@ -5,11 +5,13 @@
 #include "openocd_usb.h"
 
 #include "../rig/file.h"
+#include "../rig/rpc.h"
 
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *openocd_option(const struct openocd *oc, const char *name)
 {
@@ -71,6 +73,21 @@ static int virtual_port(const struct openocd *oc, unsigned long *port, struct er
 		ret = err_set(e, ERR_BENCH, "%s holds no port", path);
 	free(text);
 	return ret;
+}
+
+bool openocd_adapter_ended(const struct openocd *oc)
+{
+	char path[4096];
+	struct err e;
+	int fd;
+
+	if (!is_virtual(oc))
+		return false;
+	snprintf(path, sizeof(path), "%s/vboard/control.sock", oc->env.board_dir);
+	fd = rpc_connect_unix(path, &e);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0;
 }
 
 /* An ST-LINK's own protocol hides the debug port that the verbs work with; its firmware since V2J24

@@ -552,7 +552,9 @@ static void reset_line_freed(void *arg, const struct err *e, json_t *result)
 	(void)result;
 	if (oc->closing)
 		return;
-	if (e)
+	if (e && openocd_adapter_ended(oc))
+		oc->held = false;
+	else if (e)
 		oc->safe_err = *e;
 	safe_without_openocd(oc, GRACE_MS);
 }

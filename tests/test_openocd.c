@@ -5,6 +5,7 @@
 #include "driver_bench.h"
 #include "drivers/openocd_session.h"
 #include "fake_openocd.h"
+#include "rig/rpc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -1210,6 +1211,31 @@ static void a_reset_line_that_cannot_be_freed_fails_make_safe(void **state)
 	assert_true(is_gone((pid_t)fake_pid(b)));
 }
 
+static void a_virtual_board_without_a_process_holds_no_reset_line(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+	struct err e;
+	int fd;
+
+	close_device(&b->loop, b->dev);
+	b->dev = make_device(b, "{\"adapter\": \"virtual\"}");
+	mkdir(in_dir(b, "vboard"), 0700);
+	put_file(b, "vboard/stlink.port", "7301\n", 5);
+	fd = rpc_listen_unix(in_dir(b, "vboard/control.sock"), 0600, &e);
+	assert_true(fd >= 0);
+	driver()->probe->hold_reset(b->dev, true, outcome_start(&b->loop, &o, MINUTE));
+	assert_done(&b->loop, &o);
+	set_mode(b, "fail rig_free");
+	driver()->make_safe(b->dev, outcome_start(&b->loop, &o, MINUTE));
+	assert_failed(&b->loop, &o, ERR_BENCH, "free the reset line: it does not work");
+	close(fd);
+	assert_made_safe(b);
+	/* and the next one starts with the line free: there is nothing to be freed a third time */
+	assert_made_safe(b);
+	assert_int_equal(count_lines(b, "scripts", "rig_free"), 2);
+}
+
 static void a_held_reset_line_survives_a_new_openocd(void **state)
 {
 	struct bench *b = *state;
@@ -1394,6 +1420,7 @@ int main(int argc, char **argv)
 		T(make_safe_ends_openocd_whatever_it_does),
 		T(make_safe_frees_the_reset_line),
 		T(a_reset_line_that_cannot_be_freed_fails_make_safe),
+		T(a_virtual_board_without_a_process_holds_no_reset_line),
 		T(a_held_reset_line_survives_a_new_openocd),
 		T(a_reset_line_that_is_not_wired_is_not_held),
 		T(close_in_the_middle_fails_what_is_under_way),
