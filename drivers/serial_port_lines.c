@@ -162,7 +162,7 @@ void serial_port_set_lines(struct serial_port *port, json_t *lines, struct op *o
 		op_fail(op, &e);
 	else if (!port->line)
 		serial_port_not_open(port, op);
-	else if (port->set.wanted || port->then.wanted)
+	else if (port->set.op || port->then.wanted)
 		op_failf(op, ERR_BUSY, "%s: its lines are being set already", port->name);
 	else if (port->settings.flow == SERIAL_FLOW_RTSCTS && set.rts >= 0)
 		op_failf(op, ERR_USAGE, "%s: flow control has RTS", port->name);
