@@ -221,6 +221,46 @@ static int say(const struct schema_where *where, const struct side *ours, const 
 		theirs->board ? "\"" : "", theirs->capability, line);
 }
 
+/* What a probe's adapter is, unless each board has one of its own. */
+static const char *adapter_of(const json_t *device)
+{
+	const char *adapter = json_string_value(json_object_get(device, "adapter"));
+
+	return adapter && strcmp(adapter, "virtual") != 0 ? adapter : NULL;
+}
+
+/* An adapter of a kind that no serial number names takes any that is plugged in, also another
+ * board's, unless a configuration of its own ("config") says which. */
+static bool takes_any_of(const json_t *device, const json_t *other)
+{
+	const char *ours = adapter_of(device), *theirs = adapter_of(other);
+	json_t *config = json_object_get(device, "config");
+	bool named = json_object_get(device, "serial") && json_object_get(other, "serial");
+
+	return ours && theirs && !named && strcmp(ours, theirs) == 0 &&
+	       json_equal(json_object_get(device, "driver"), json_object_get(other, "driver")) &&
+	       (config == json_object_get(other, "config") ||
+		       json_equal(config, json_object_get(other, "config")));
+}
+
+static int check_adapters(const struct schema_where *where, const char *capability,
+	const json_t *device, const char *board, const char *theirs, const json_t *other,
+	struct err *e)
+{
+	struct lua_data_path here = {NULL, capability, 0}, there = {NULL, theirs, 0};
+	const struct lua_data_block *block = block_of(where->data, board);
+	bool ours = !json_object_get(device, "serial");
+
+	if (!takes_any_of(device, other))
+		return 0;
+	return schema_error(where, &here, e,
+		"adapter %s%s: board \"%s\" has such a %s%s (line %d), and one without serial takes any: "
+		"set serial for each (`rig check --scan` lists the numbers)",
+		adapter_of(device), ours ? " without serial" : "", board, theirs,
+		json_object_get(other, "serial") ? "" : " without serial",
+		block ? lua_data_line(where->data, block, &there) : 0);
+}
+
 /* Holds one device of the board against another one, of the board named or of its own (NULL). */
 static int compare(const struct schema_where *where, json_t *catalogue, const char *capability,
 	json_t *device, const char *board, const char *theirs, json_t *other, struct err *e)
@@ -244,6 +284,8 @@ static int compare(const struct schema_where *where, json_t *catalogue, const ch
 	}
 	json_decref(claims);
 	json_decref(held);
+	if (rc == 0 && board)
+		rc = check_adapters(where, capability, device, board, theirs, other, e);
 	return rc;
 }
 

@@ -348,12 +348,13 @@ static void what_is_wrong_in_rig_conf_is_said_with_its_line(void **state)
 		",\"channel\":" INTEGER) "," REAL("usb-hub-port", "\"power\"",                     \
 		"\"hub\":" STRING ",\"port\":" INTEGER) "," REAL("serial-relay", "\"power\"",      \
 		PORT ",\"channel\":" INTEGER) "," REAL("scpi-psu", "\"power\",\"meter\"",          \
-		PORT                                                                               \
-		",\"host\":" STRING ",\"port\":" INTEGER                                           \
-		",\"channel\":" INTEGER) "," REAL("serial", "\"console\"", PORT) "," REAL("tcp",   \
-		"\"console\"", "\"host\":" STRING ",\"port\":" INTEGER) "," REAL("openocd",        \
-		"\"probe\"", "\"adapter\":" STRING ",\"serial\":" STRING) "," REAL("smp",          \
-		"\"transport\"", "\"tries\":" INTEGER) "}"
+		PORT ",\"host\":" STRING ",\"port\":" INTEGER                                      \
+		     ",\"channel\":" INTEGER) "," REAL("serial", "\"console\"",                    \
+		PORT) "," REAL("tcp", "\"console\"",                                               \
+		"\"host\":" STRING ",\"port\":" INTEGER) "," REAL("openocd", "\"probe\"",          \
+		"\"adapter\":" STRING ",\"serial\":" STRING ",\"config\":" STRING                  \
+		",\"speed_khz\":" INTEGER) "," REAL("smp", "\"transport\"",                        \
+		"\"tries\":" INTEGER) "}"
 
 /* Boards "a" in line 2 and "b" in line 3; b NULL: a alone. */
 static void load_pair(
@@ -429,6 +430,16 @@ static void two_devices_that_are_one_are_refused(void **state)
 		{"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
 			"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
 			"serial 1: board \"a\" has that as probe"},
+		{"probe = { driver = 'openocd', adapter = 'jlink' }",
+			"probe = { driver = 'openocd', adapter = 'jlink' }",
+			":3: board \"b\": probe: adapter jlink without serial: board \"a\" has such a probe "
+			"without serial (line 2), and one without serial takes any: set serial for each"},
+		{"probe = { driver = 'openocd', adapter = 'jlink' }",
+			"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
+			"probe: adapter jlink: board \"a\" has such a probe without serial (line 2)"},
+		{"probe = { driver = 'openocd', adapter = 'jlink', serial = '1', config = 'a' }",
+			"probe = { driver = 'openocd', adapter = 'jlink', config = 'a', speed_khz = 9 }",
+			"adapter jlink without serial: board \"a\" has such a probe (line 2)"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -464,6 +475,17 @@ static void what_only_looks_alike_is_accepted(void **state)
 		/* a probe and a relay card may have the same number */
 		{"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
 			"power = { driver = 'usb-hid-relay', serial = '1', channel = 1 }"},
+		/* adapters that a number, a kind, or a file of their own tells apart */
+		{"probe = { driver = 'openocd', adapter = 'jlink', serial = '1' }",
+			"probe = { driver = 'openocd', adapter = 'jlink', serial = '2' }"},
+		{"probe = { driver = 'openocd', adapter = 'jlink' }",
+			"probe = { driver = 'openocd', adapter = 'stlink' }"},
+		{"probe = { driver = 'openocd', adapter = 'ftdi/x', config = 'a' }",
+			"probe = { driver = 'openocd', adapter = 'ftdi/x', config = 'b' }"},
+		{"probe = { driver = 'openocd', adapter = 'ftdi/x', config = 'a' }",
+			"probe = { driver = 'openocd', adapter = 'ftdi/x' }"},
+		{"probe = { driver = 'openocd', adapter = 'virtual' }",
+			"probe = { driver = 'openocd', adapter = 'virtual' }"},
 	};
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
