@@ -326,10 +326,11 @@ end
 local function landing_by_count(board, trace, cut, event)
 	local counted = counted_at(board, event, trace.lines)
 	local check = compare_counted(board, trace, cut, counted)
+	local place = not check.is_placed and check.agreement ~= "skewed" and as_position(trace, counted) or nil
 	record_cut(board, {
 		requested = cut.text, op = cut.op, tear = cut.tear, seed = cut.seed,
 		landed = check.is_placed and check.done + 1 or nil, landed_as = check.is_placed and check.cut or nil,
-		counted = counted, error = counted and counted - cut.op or nil,
+		by_count = place and true or nil, counted = counted, error = counted and counted - cut.op or nil,
 		progress = check.words and check.words > 0 and math.floor(check.progress * 1000 + 0.5) / 1000 or nil,
 		agreement = check.agreement, latency_ns = event.latency_ns, off = event.off,
 		what = what_was_counted(trace, event, counted, check),
@@ -338,7 +339,7 @@ local function landing_by_count(board, trace, cut, event)
 		check.counted_done = check.done
 		return check
 	end
-	return { counted = check.agreement ~= "skewed" and as_position(trace, counted) or nil, parts = check.parts }
+	return { counted = place, parts = check.parts }
 end
 
 -- Where a cut landed, from the flash: state is what was there before, trace the uncut update, whose pages are read

@@ -112,12 +112,18 @@ static void on_trial_start(struct known *k, json_t *r)
 			json_object_get(item, "trials"), key, json_pack("{s:i}", "cuts", 0));
 }
 
+bool known_cut_landed(const json_t *cut)
+{
+	return !json_is_true(json_object_get(cut, "again")) &&
+	       (json_is_integer(json_object_get(cut, "landed")) ||
+		       json_is_true(json_object_get(cut, "by_count")));
+}
+
 static void on_cut(struct known *k, json_t *r)
 {
 	json_t *trial = trial_of(k, r), *of = trial ? trial : item_of(k, r);
 
-	if (of && json_is_integer(json_object_get(r, "landed")) &&
-		!json_is_true(json_object_get(r, "again")))
+	if (of && known_cut_landed(r))
 		add(of, "cuts", 1);
 }
 

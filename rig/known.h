@@ -56,6 +56,10 @@ bool known_unfinished(const struct known *k);
 /* The trials of an item that have a verdict, as in struct known; a new object, or NULL: none. */
 json_t *known_trials(const struct known *k, const char *item);
 
+/* Whether a record of a cut counts as one that landed: flash shows where, or its trigger's count is
+ * what there is. Those of a second attempt do not count. */
+bool known_cut_landed(const json_t *cut);
+
 /* The totals of docs/journal.md, counted; a new object. k may be NULL: all 0. */
 json_t *known_totals(const struct known *k);
 

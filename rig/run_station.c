@@ -162,8 +162,7 @@ static int hook_record(
 		json_object_del(fields, "key");
 	}
 	trial = json_string_value(st->trial);
-	if (strcmp(kind, "cut") == 0 && json_is_integer(json_object_get(fields, "landed")) &&
-		!json_object_get(fields, "again"))
+	if (strcmp(kind, "cut") == 0 && known_cut_landed(fields))
 		run_count(run, "cuts");
 	if (verdict) {
 		const char *word = json_string_value(json_object_get(fields, "verdict"));

@@ -271,6 +271,23 @@ static void a_cut_of_a_second_attempt_is_not_counted(void **state)
 	assert_int_equal(total(k, "cuts"), 1);
 }
 
+/* Of a trigger that counts lines, edges or time, flash says nothing of where it fell. */
+static void a_cut_that_landed_by_count_is_counted(void **state)
+{
+	struct known *k = *state;
+
+	start(k, A, "x", false);
+	say(k, "trial-start", A, "t", json_object());
+	say(k, "cut", A, "t", json_pack("{s:i, s:b}", "counted", 7, "by_count", 1));
+	say(k, "cut", A, "t", json_pack("{s:s, s:b}", "op", "end", "by_count", 1));
+	/* one that flash contradicts, and one of a second attempt */
+	say(k, "cut", A, "t", json_pack("{s:i, s:s}", "counted", 7, "agreement", "skewed"));
+	say(k, "cut", A, "t",
+		json_pack("{s:i, s:b, s:b}", "counted", 7, "by_count", 1, "again", 1));
+	say(k, "verdict", A, "t", json_pack("{s:s}", "verdict", "pass"));
+	assert_int_equal(total(k, "cuts"), 2);
+}
+
 static void what_was_cut_short_is_unfinished(void **state)
 {
 	static const struct {
@@ -340,6 +357,7 @@ int main(void)
 		T(boards_that_interleave_are_kept_apart),
 		T(nothing_is_under_way_after_a_resume),
 		T(a_cut_of_a_second_attempt_is_not_counted),
+		T(a_cut_that_landed_by_count_is_counted),
 		T(what_was_cut_short_is_unfinished),
 		T(the_time_between_two_stretches_is_not_counted),
 		T(a_damaged_journal_is_an_error_and_a_golden_one_is_read),
