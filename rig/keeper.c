@@ -459,6 +459,15 @@ bool keeper_lease_is_idle(const struct keeper *k)
 	       k->power != POWER_ON;
 }
 
+/* Whether the trigger can be armed while the DUT has no power, as a cut in its recovery asks for:
+ * one that stops the DUT by its probe cannot. */
+static bool trigger_arms_without_power(struct keeper *k)
+{
+	struct slot *slot = keeper_slot(k, CAP_TRIGGER);
+
+	return slot && !slot->driver->needs_probe;
+}
+
 void keeper_opened(struct keeper *k)
 {
 	struct operation *o = k->open;
@@ -486,7 +495,8 @@ void keeper_opened(struct keeper *k)
 			json_object_set_new(caps, cap_names[cap], json_string(slot->driver->name));
 	}
 	op_on_cancel(o->op, NULL, NULL);
-	op_done(o->op, json_pack("{s:o, s:s?, s:i, s:o*, s:s*}", "caps", caps, "made_safe",
+	op_done(o->op, json_pack("{s:o, s:b, s:s?, s:i, s:o*, s:s*}", "caps", caps, "recovery_cuts",
+			       trigger_arms_without_power(k), "made_safe",
 			       k->made_safe[0] ? k->made_safe : NULL, "pid", (int)getpid(),
 			       "devices", k->trying ? keeper_check_report(k) : NULL, "quarantined",
 			       k->quarantined[0] ? k->quarantined : NULL));

@@ -325,23 +325,33 @@ static void check_needs(struct station *st)
 	}
 }
 
-/* A second cut counts from the power-on after the first, and without a trigger nobody does. */
-static void check_second_cuts(struct station *st)
+/* A second cut counts from the power-on after the first: without a trigger nobody does, and the
+ * trigger is armed before that. */
+static void check_second_cuts(struct station *st, bool recovery_cuts)
 {
+	const char *trigger = json_string_value(json_object_get(st->caps, "trigger"));
 	const json_t *cut;
 	size_t i;
 
-	if (json_object_get(st->caps, "trigger") ||
-		!json_is_true(json_object_get(host_scenario(st->run->host), "cuts")))
+	if (recovery_cuts || !json_is_true(json_object_get(host_scenario(st->run->host), "cuts")))
 		return;
 	json_array_foreach (run_option(st->run, "cut"), i, cut) {
-		if (!strchr(json_string_value(cut), ','))
+		const char *text = json_string_value(cut);
+
+		if (!strchr(text, ','))
 			continue;
 		st->open_failed = true;
-		err_set(&st->open_error, ERR_USAGE,
-			"--cut %s: board %s has no trigger, and cannot be cut in its recovery "
-			"(rig.conf: trigger = { driver = … })",
-			json_string_value(cut), st->name);
+		if (trigger)
+			err_set(&st->open_error, ERR_USAGE,
+				"--cut %s: board %s cannot be cut in its recovery: its trigger %s must be "
+				"armed while the board has power; triggers that do without the probe can "
+				"(gpio-edge, console-pattern, timer)",
+				text, st->name, trigger);
+		else
+			err_set(&st->open_error, ERR_USAGE,
+				"--cut %s: board %s has no trigger, and cannot be cut in its recovery "
+				"(rig.conf: trigger = { driver = … })",
+				text, st->name);
 		return;
 	}
 }
@@ -358,7 +368,8 @@ static void keeper_opened(void *arg, const struct err *e, json_t *result)
 		st->caps = json_incref(json_object_get(result, "caps"));
 		check_needs(st);
 		if (!st->open_failed)
-			check_second_cuts(st);
+			check_second_cuts(
+				st, json_is_true(json_object_get(result, "recovery_cuts")));
 	}
 	if (!st->open_failed && json_object_get(st->caps, "probe"))
 		rpc_request(st->keeper, "probe.version", json_object(), OPEN_MS, tool_known, st);

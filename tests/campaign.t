@@ -148,6 +148,9 @@ is_deeply [sort map { $_->{requested} } @plain_cuts], [sort 1 .. $lines, 'end'],
 is_deeply [grep { defined $_->{landed_as} || defined $_->{landed} } @plain_cuts], [], 'where in flash is not said';
 is_deeply [counted_wrong(@plain_cuts)], [], 'but which line it was, and how many had come when the power was gone';
 is_deeply [map { $_->{agreement} } @plain_cuts], [('unknown') x @plain_cuts], 'nobody else can tell';
+my ($plain_end) = records('end', @plain);
+is $plain_end->{totals}{cuts}, scalar(grep { $_->{by_count} } @plain_cuts), 'the totals have them as landed, by count';
+is scalar(grep { $_->{by_count} } @plain_cuts), $lines + 1 - (records('coverage', @plain))[0]{unplaced}, 'those that coverage places';
 my %progress = map { $_->{op} => $_->{progress} } @plain_cuts;
 is $progress{end}, 1, 'at the end all of the update is in flash';
 cmp_ok $progress{1}, '<', 0.1, 'and at its first line next to nothing';
@@ -180,6 +183,9 @@ for my $board (['pattern', 'lines', qr/lines of progress/], ['timer', 'time', qr
 	is_deeply [grep { !defined $_->{progress} || $_->{progress} < 0 || $_->{progress} > 1 } @seen_cuts], [], "$name: progress, too";
 	is_deeply [grep { defined $_->{landed_as} || $_->{agreement} ne 'unknown' } @seen_cuts], [], "$name: and no place in flash";
 	my ($covered) = records('coverage', @seen);
+	my ($seen_end) = records('end', @seen);
+	is $seen_end->{totals}{cuts}, $covered->{by_count}, "$name: those that coverage places have landed";
+	cmp_ok $seen_end->{totals}{cuts}, '>', 0, "$name: which are some";
 	like $covered->{sentence}, qr/ of $seen_trace->{operations} $units \(by count: /, "$name: the sentence says that it is by count";
 	is recomputed(), '', "$name: coverage worked out again agrees";
 }
@@ -190,6 +196,13 @@ is_deeply [map { [$_->{op}, $_->{counted} >= $_->{op}, $_->{error} == $_->{count
 my $torn = $bench->rig('run', $scenario, '--board', 'pattern', @pair, '--cut', '2:torn:1');
 is $torn->{exit}, 5, 'a torn cut cannot be asked of it: that is skipped';
 like $torn->{out}, qr/a torn cut is not for console-pattern/, 'as it says';
+
+my $runs = () = $bench->runs;
+my $twice = $bench->rig('run', $scenario, '--board', 'stop', @pair, '--cut', 6, '--cut', '6,2');
+is $twice->{exit}, 2, 'a trigger that stops the board by its probe cannot cut the recovery' or diag $twice->{out}, $twice->{err};
+like $twice->{err}, qr/--cut 6,2: board stop cannot be cut in its recovery: its trigger probe-breakpoint must be armed while the board has power; /, 'which is said';
+like $twice->{err}, qr/triggers that do without the probe can \(gpio-edge, console-pattern, timer\)/, 'with those that can';
+is scalar(() = $bench->runs), $runs, 'before anything was done';
 
 # the bootloader's erases, with the page in r0: the trace tells addresses, and flash is asked about them
 my $stop = $bench->rig('run', $scenario, '--board', 'stop', @pair, '--cut', 6, '--cut', 16, '--cut', 'end');

@@ -193,6 +193,32 @@ static void a_probe_that_a_trigger_has_is_busy_until_it_is_disarmed(void **state
 	end(owner);
 }
 
+/* What a second cut asks for; a probe cannot be taken up without power. */
+static void open_tells_whether_the_trigger_can_be_armed_without_power(void **state)
+{
+	static const struct {
+		const char *trigger;
+		bool can;
+	} cases[] = {{"\"trigger\":" FAKE ",", true}, {"", false},
+		{"\"trigger\":{\"driver\":\"fake-stop\"},", false}};
+	char devices[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct peer *owner = start_keeper_with(fake_find);
+		json_t *answer, *can;
+
+		snprintf(devices, sizeof(devices), "{%s\"power\":" FAKE ",\"probe\":" FAKE "}",
+			cases[i].trigger);
+		answer = open_board(owner, devices, NULL);
+		can = json_object_get(result_of(answer), "recovery_cuts");
+		assert_true(json_is_boolean(can));
+		assert_int_equal(json_is_true(can), cases[i].can);
+		json_decref(answer);
+		end(owner);
+	}
+}
+
 static void a_trigger_that_needs_a_probe_is_refused_without_one(void **state)
 {
 	struct peer *owner = start_keeper_with(fake_find);
@@ -212,6 +238,7 @@ int main(void)
 		claim(a_console_that_goes_away_leaves_a_gap_that_is_the_benchs),
 		claim(a_probe_that_a_trigger_has_is_busy_until_it_is_disarmed),
 		claim(a_trigger_that_needs_a_probe_is_refused_without_one),
+		claim(open_tells_whether_the_trigger_can_be_armed_without_power),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
