@@ -84,7 +84,7 @@ struct power_ops {
 	 * add "drained": true: every byte that the DUT had sent to the console is on this host, so
 	 * that one that comes later was sent without power. */
 	void (*set)(struct device *dev, bool on, struct op *op);
-	/* Result {"on": bool}. */
+	/* Result {"on": bool}. ERR_UNSUPPORTED: it cannot be asked. */
 	void (*get)(struct device *dev, struct op *op);
 };
 

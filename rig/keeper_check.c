@@ -45,7 +45,11 @@ static void power_said(void *arg, const struct err *e, json_t *result)
 		return;
 	}
 	said = json_pack("{s:[s], s:[]}", "says",
-		json_is_true(json_object_get(result, "on")) ? "it is on" : "it is off", "mend");
+		json_is_true(json_object_get(result, "assumed"))
+			? "it cannot be asked whether it is on"
+		: json_is_true(json_object_get(result, "on")) ? "it is on"
+							      : "it is off",
+		"mend");
 	keeper_relay(o, NULL, said);
 	json_decref(said);
 }

@@ -132,7 +132,7 @@ static void power_got(void *arg, const struct err *e, json_t *result)
 {
 	struct operation *o = arg;
 
-	if (!e)
+	if (!e && !is_true(result, "assumed"))
 		keeper_power_learn(o->keeper, is_true(result, "on"), "off");
 	keeper_relay(o, e, result);
 }

@@ -112,10 +112,22 @@ void keeper_power_switch(struct keeper *k, bool on, unsigned deadline_ms, struct
 }
 
 struct power_ask {
+	struct keeper *keeper;
 	struct op **running;
 	op_done_fn *done;
 	void *arg;
 };
+
+/* Of a device that cannot be asked: what it was set to, off until that is done. */
+static void asked_in_vain(const struct power_ask *it)
+{
+	const struct keeper *k = it->keeper;
+	json_t *result = json_pack(
+		"{s:b, s:b}", "on", k->power == POWER_ON && !k->safing.running, "assumed", 1);
+
+	it->done(it->arg, NULL, result);
+	json_decref(result);
+}
 
 static void asked(void *arg, const struct err *e, json_t *result)
 {
@@ -124,6 +136,10 @@ static void asked(void *arg, const struct err *e, json_t *result)
 
 	free(p);
 	*it.running = NULL;
+	if (e && e->code == ERR_UNSUPPORTED) {
+		asked_in_vain(&it);
+		return;
+	}
 	if (!e && !json_is_boolean(json_object_get(result, "on"))) {
 		err_set(&bad, ERR_BENCH, "the driver does not say whether the power is on");
 		e = &bad;
@@ -140,7 +156,7 @@ void keeper_power_ask(
 
 	if (!p)
 		abort(); /* as keeper_op() */
-	*p = (struct power_ask){running, done, arg};
+	*p = (struct power_ask){k, running, done, arg};
 	op = keeper_op(k, "get", deadline_ms, running, asked, p);
 	slot->driver->power->get(slot->dev, op);
 }

@@ -175,7 +175,10 @@ static inline void fake_set(struct device *dev, bool on, struct op *op)
 static inline void fake_get(struct device *dev, struct op *op)
 {
 	fake_log((struct fake *)dev, "get");
-	op_done(op, json_pack("{s:b}", "on", fake_power_on));
+	if (fake_option((struct fake *)dev, "mute"))
+		op_failf(op, ERR_UNSUPPORTED, "nobody can tell");
+	else
+		op_done(op, json_pack("{s:b}", "on", fake_power_on));
 }
 
 static inline void fake_say(struct fake *f, const char *data, size_t len)
@@ -437,6 +440,7 @@ static const struct probe_ops fake_probe_ops = {fake_program, fake_verify, fake_
 static const struct driver_option fake_options[] = {
 	{"is_on", OPTION_BOOLEAN, false, "false", "the power is on when it is opened"},
 	{"blind", OPTION_BOOLEAN, false, "false", "it does not read back what it has set"},
+	{"mute", OPTION_BOOLEAN, false, "false", "it cannot be asked whether the power is on"},
 	{"drained", OPTION_BOOLEAN, false, "false", "off, it says that the console is drained"},
 	{"erases", OPTION_STRING, false, NULL, "what every mark tells, as JSON"},
 	{"pages", OPTION_STRING, false, NULL, "what every program tells, as JSON; else it hangs"},

@@ -283,6 +283,43 @@ static void a_cycle_of_a_silent_board_is_as_ever(void **state)
 	end(owner);
 }
 
+/* Such as a network power switch: what it was set to is taken for what it is, and proven otherwise.
+ */
+static void a_device_that_cannot_be_asked_is_what_it_was_set_to(void **state)
+{
+	struct peer *owner = start_keeper_with(fake_find);
+	json_t *answer;
+
+	(void)state;
+	assert_answer(open_board(owner, BOARD(BLIND ",\"mute\":true"), NULL), "none");
+	for (int is_on = 0; is_on < 2; is_on++) {
+		if (is_on)
+			assert_answer(peer_call(owner, "power.set", on(true)), "none");
+		answer = peer_call(owner, "power.get", NULL);
+		assert_string_equal(answer_error(answer), "none");
+		assert_int_equal(json_is_true(json_object_get(result_of(answer), "on")), is_on);
+		assert_true(json_is_true(json_object_get(result_of(answer), "assumed")));
+		json_decref(answer);
+	}
+	off_is_known_by(owner, "console");
+	assert_answer(peer_call(owner, "power.set", on(true)), "none");
+	end(owner);
+	assert_int_equal(look(), LOCK_FREE);
+}
+
+/* But not where rig.conf asks for a read-back. */
+static void a_device_that_cannot_be_asked_reads_nothing_back(void **state)
+{
+	struct peer *owner;
+
+	(void)state;
+	board_keys = "{\"power_off\":{\"verify\":\"read-back\"}}";
+	owner = opened(BOARD(BLIND ",\"mute\":true"));
+	assert_refused(peer_call(owner, "power.set", on(false)), "bench",
+		"it cannot read back whether it is off");
+	end(owner);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +335,8 @@ int main(void)
 		claim(a_cut_after_which_bytes_come_was_none),
 		claim(bytes_between_a_cut_and_its_proof_make_it_fail),
 		claim(a_cycle_of_a_silent_board_is_as_ever),
+		claim(a_device_that_cannot_be_asked_is_what_it_was_set_to),
+		claim(a_device_that_cannot_be_asked_reads_nothing_back),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
