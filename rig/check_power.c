@@ -344,6 +344,7 @@ static void switch_and_look(struct check *c)
 
 	if (speaks_without_power(c))
 		return;
+	c->back[0] = '\0'; /* what came back before has nothing to do with the power */
 	if (set(c, true, NULL, &e)) {
 		check_error(c, check_of(c, "power"), "on: ", &e);
 		return;
@@ -364,9 +365,25 @@ static void switch_and_look(struct check *c)
 	off_again(c, &looked, target);
 }
 
+/* Whether it is on, where the device knows. An error has been said. */
+static int ask(struct check *c, json_t *check, bool *on, bool *known)
+{
+	json_t *result = NULL;
+	struct err e;
+	int code = cli_call(c->cli, c->keeper, "power.get", json_object(), CALL_MS, &result, &e);
+
+	*known = !json_is_true(json_object_get(result, "assumed"));
+	*on = *known && json_is_true(json_object_get(result, "on"));
+	json_decref(result);
+	if (code)
+		check_error(c, check, "", &e);
+	return code;
+}
+
 void check_power(struct check *c)
 {
-	json_t *result = NULL, *check;
+	bool on, known;
+	json_t *check;
 	struct err e;
 
 	if (!check_works(c, "power") || c->quarantined)
@@ -376,11 +393,9 @@ void check_power(struct check *c)
 		check_say(check, CHECK_OK, "not switched: the board is leased by hand");
 		return;
 	}
-	if (cli_call(c->cli, c->keeper, "power.get", json_object(), CALL_MS, &result, &e)) {
-		check_error(c, check, "", &e);
+	if (ask(c, check, &on, &known))
 		return;
-	}
-	if (json_is_true(json_object_get(result, "on")))
+	if (on)
 		check_say(check, CHECK_WARN,
 			"it was on, though nobody has the board: not switched to and fro, but made "
 			"safe");
@@ -388,7 +403,9 @@ void check_power(struct check *c)
 		check_say(check, CHECK_OK,
 			"not switched (--no-switch): whether it switches, and how that is seen, is "
 			"not known");
+	else if (!known &&
+		 set(c, false, NULL, &e)) /* what it was is not known: off to begin with */
+		check_error(c, check, "off: ", &e);
 	else
 		switch_and_look(c);
-	json_decref(result);
 }

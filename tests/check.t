@@ -245,6 +245,129 @@ $bench->write('bin/found', JSON::PP->new->canonical->encode($found));
 		'a device that is not there is answered with those that are' or diag $text;
 }
 
+# --- boards that a stand-in switches: a relay that is a script, a sensor that is a file, a console that is a terminal ---
+
+# Of a board: what its "on" and "off" do is that the file of that name holds the word; the sensor shows what is given.
+my $switch = $bench->write('bin/switch', <<'SH');
+#!/bin/sh
+# switch FOLDER on|off [millivolts milliamperes]
+if [ -n "$3" ]; then
+	echo "$3" >"$1/hwmon0/in1_input.new" && mv "$1/hwmon0/in1_input.new" "$1/hwmon0/in1_input" || exit 1
+	echo "$4" >"$1/hwmon0/curr1_input.new" && mv "$1/hwmon0/curr1_input.new" "$1/hwmon0/curr1_input" || exit 1
+fi
+echo "$2" >"$1/power.new" && mv "$1/power.new" "$1/power"
+SH
+chmod 0755, $switch;
+
+sub stand_in {
+	my ($name, %o) = @_;
+	my $dir = $bench->path($name);
+	mkdir $_ or die "$_: $!" for $dir, "$dir/hwmon0";
+	$bench->write("$name/power", "off\n");
+	my ($off, $on) = map { $o{$_} // '' } qw(off on);
+	my ($volts, $amps) = split / /, $off;
+	$bench->write("$name/hwmon0/name", "ina226\n");
+	$bench->write("$name/hwmon0/in1_input", ($volts // 0) . "\n");
+	$bench->write("$name/hwmon0/curr1_input", ($amps // 0) . "\n");
+	return board($name, type => 'plain', ready_within => 3, devices => {
+		power => "{ driver = \"command\", on = \"$switch $dir on $on\", off = \"$switch $dir off $off\" }",
+		meter => $o{meter} ? "{ driver = \"hwmon\", chip = \"ina226\", root = \"$dir\" }" : undef,
+		console => $o{console} ? "{ driver = \"pty\", path = \"$dir/console\" }" : undef,
+		probe => undef });
+}
+
+# A terminal's other end, with a link to the terminal.
+sub terminal {
+	my ($link) = @_;
+	my ($number, $unlock) = (pack('I', 0), pack('i', 0));
+	open my $master, '+<', '/dev/ptmx' or die "/dev/ptmx: $!";
+	ioctl($master, 0x40045431, $unlock) or die "TIOCSPTLCK: $!";
+	ioctl($master, 0x80045430, $number) or die "TIOCGPTN: $!";
+	unlink "$link.new";
+	symlink '/dev/pts/' . unpack('I', $number), "$link.new" or die $!;
+	rename "$link.new", $link or die $!;
+	return $master;
+}
+
+# What is at the console does this when the power comes: it says the bytes, or it is plugged in anew.
+sub device {
+	my ($name, $does) = @_;
+	my $dir = $bench->path($name);
+	my $master = terminal("$dir/console");
+	my $pid = fork // die "fork: $!";
+	return $pid if $pid;
+	my $was = 'off';
+	while (-e "$dir/power") {
+		my $is = (Bench::slurp("$dir/power") // 'off') =~ /on/ ? 'on' : 'off';
+		if ($is ne $was && $is eq 'on') {
+			if (defined $does) { syswrite $master, $does }
+			else { close $master; $master = terminal("$dir/console") }
+		}
+		$was = $is;
+		select undef, undef, undef, 0.01;
+	}
+	POSIX::_exit(0);
+}
+
+sub line_of { my ($r, $what) = @_; return $r->{out} =~ /^(\w+ +\Q$what\E .*)$/m ? $1 =~ s/ +/ /gr : "no line of $what: $r->{out}" }
+
+{
+	my $conf = Bench::slurp($bench->path('rig.conf'));
+	$bench->write('rig.conf', $conf
+		. stand_in('metered', off => '12 0', on => '3300 25', meter => 1)
+		. stand_in('stuck', off => '3300 25', on => '3300 25', meter => 1)
+		. stand_in('unplugged', off => '0 0', on => '0 0', meter => 1)
+		. stand_in('garbled', console => 1)
+		. stand_in('plain-text', console => 1)
+		. stand_in('returns', console => 1)
+		. stand_in('stays', console => 1));
+	my @devices = (device('garbled', "\x80\xf8\x00\xe0x\xff\x1e\xfc\x80\x80" x 3), device('plain-text', "boot \xff 7\r\n"), device('returns'), device('stays', ''));
+
+	$r = $bench->rig('check', 'metered');
+	is $r->{exit}, 0, 'a relay that reads nothing back, beside a meter' or diag $r->{out}, $r->{err};
+	like line_of($r, 'power'), qr/^warn power command .*switched on and off; off is verified by the meter$/, 'has its power verified by the meter';
+	like line_of($r, 'meter'), qr/^ok meter hwmon .*off 0\.01 V 0 mA, on 3\.30 V 25 mA$/, 'which says what it read';
+
+	like $r->{out}, qr/^ +power +nothing tells whether the power is on: give get = /m, 'what would tell more is said';
+	is $bench->rig('power', 'metered', 'on')->{exit}, 0, 'by hand it is switched on';
+	is $bench->rig('power', 'metered', 'get')->{out}, "on\n", 'is what it was set to';
+	is $bench->rig('power', 'metered', 'off')->{exit}, 0, 'and is switched off';
+
+	$r = $bench->rig('check', 'stuck');
+	is $r->{exit}, 3, 'one that sticks';
+	like $r->{out}, qr/^FAIL +power .*meter/m, 'is found out by the meter' or diag $r->{out};
+	unlike $r->{out}, qr/verified by the meter/, 'and not called off';
+	$bench->rig('unlock', 'stuck');
+
+	$r = $bench->rig('check', 'unplugged');
+	is $r->{exit}, 3, 'a supply that is not plugged in';
+	like line_of($r, 'power'), qr/^FAIL power .*no power change seen \(meter: 0\.00 V 0 mA off, 0\.00 V 0 mA on\); off is verified by the meter$/,
+		'shows no change at the meter';
+	like $r->{out}, qr/^ +power +is the board's supply plugged in/m, 'and where to look is said';
+
+	$r = $bench->rig('check', 'garbled');
+	is $r->{exit}, 0, 'a console at the wrong baud rate is a warning' or diag $r->{err};
+	like line_of($r, 'console'), qr/^warn console pty .*what it says after power on is no text: "\\x80/, 'with what it says';
+	like $r->{out}, qr/^ +console +is the baud rate right\?$/m, 'and what it is likely to be' or diag $r->{out};
+	like line_of($r, 'power'), qr/^warn power .*switched on and off; off is verified by the console$/, 'its power is seen to switch all the same';
+
+	$r = $bench->rig('check', 'plain-text');
+	like line_of($r, 'console'), qr/^ok console pty .*says "boot \\xff 7"$/, 'a line with a byte that is none is text';
+
+	$r = $bench->rig('check', 'returns');
+	is $r->{exit}, 0, 'a console that comes back when the power does' or diag $r->{out};
+	like line_of($r, 'power'), qr/^warn power .*switched on and off; /, 'shows that it switches';
+	like line_of($r, 'console'), qr/^warn console .*silent for 3 s after power on$/, 'though it says nothing';
+	$r = $bench->rig('check', 'stays');
+	is $r->{exit}, 3, 'one that stays there and says nothing does not';
+	like line_of($r, 'power'), qr/^FAIL power .*no power change seen \(console: silent for 3 s\)/, 'as is said';
+
+	is_deeply [map { state_of($_) } qw(metered stuck unplugged garbled returns stays)], [('free') x 6], 'these boards are left free, too';
+	unlink map { $bench->path("$_/power") } qw(garbled plain-text returns stays);
+	waitpid $_, 0 for @devices;
+	$bench->write('rig.conf', $conf);
+}
+
 is_deeply [map { state_of($_) } qw(demo-1 blank no-power no-console wrong-probe fed)], [('free') x 6], 'every board is left free';
 ok Bench::wait_for(10, sub { !$bench->processes('rig-keeper') }), 'and no keeper is left';
 done_testing;
