@@ -278,10 +278,10 @@ static void list(
 	snprintf(what, sizeof(what), "GPIO chip %s, %u lines", of, info->lines);
 	if (named)
 		snprintf(conf, sizeof(conf),
-			"power = { driver = \"gpio-relay\", line_name = \"%s\" }", line.name);
+			"power = { driver = \"gpio-relay\", line_name = \"%s\" },", line.name);
 	else
 		snprintf(conf, sizeof(conf),
-			"power = { driver = \"gpio-relay\", chip = \"%s\", line = %d }",
+			"power = { driver = \"gpio-relay\", chip = \"%s\", line = %d },",
 			info->label, number < 0 ? 0 : number);
 	entry = json_pack("{s:s, s:s, s:s}", "what", what, "at", path, "conf", conf);
 	if (entry && number < 0)
@@ -301,7 +301,7 @@ static void list_refused(void *arg, const char *path, int errnum)
 		errnum == EACCES ? ": " MEND_ACCESS : "");
 	json_array_append_new(
 		l->found, json_pack("{s:s, s:s, s:s, s:s}", "what", "GPIO chip", "at", path, "conf",
-				  "power = { driver = \"gpio-relay\", chip = \"LABEL\", line = 0 }",
+				  "power = { driver = \"gpio-relay\", chip = \"LABEL\", line = 0 },",
 				  "mend", mend));
 }
 

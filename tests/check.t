@@ -64,6 +64,9 @@ ok    trigger   virtual       opened
 ok    transport smp           opened
 ok    snapshot  virtual       opened
 TEXT
+my ($shown) = Bench::slurp("$root/docs/checking-a-bench.md") =~ /^```\n(demo-1 .*?)^```$/ms;
+s/Debugger [\d.]+/Debugger/, s/[\d.]+ V at/x V at/ for my ($said, $told) = ($r->{out}, $shown // '');
+is $said, $told, 'as docs/checking-a-bench.md shows it';
 is cycles('demo-1'), $before + 1, 'it was switched on once';
 is state_of('demo-1'), 'free', 'and left free';
 ok Bench::wait_for(10, sub { !$bench->processes('rig-keeper') }), 'by a keeper that is gone';
