@@ -299,10 +299,10 @@ static void list_refused(void *arg, const char *path, int errnum)
 
 	snprintf(mend, sizeof(mend), "it cannot be opened: %s%s", strerror(errnum),
 		errnum == EACCES ? ": " MEND_ACCESS : "");
-	json_array_append_new(
-		l->found, json_pack("{s:s, s:s, s:s, s:s}", "what", "GPIO chip", "at", path, "conf",
-				  "power = { driver = \"gpio-relay\", chip = \"LABEL\", line = 0 },",
-				  "mend", mend));
+	json_array_append_new(l->found,
+		json_pack("{s:s, s:s, s:s, s:s}", "what", "GPIO chip", "at", path, "conf",
+			"power = { driver = \"gpio-relay\", chip = \"LABEL\", line = 0 },", "mend",
+			mend));
 }
 
 int gpio_scan(json_t *found, struct err *e)
