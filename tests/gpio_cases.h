@@ -492,7 +492,7 @@ static void scan_lists_chips_with_a_line_for_rig_conf(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_array_get(found, 0), "what")),
 		"GPIO chip gpiochip0 [rig-relays], 8 lines");
 	assert_string_equal(json_string_value(json_object_get(json_array_get(found, 0), "conf")),
-		"power = { driver = \"gpio-relay\", line_name = \"RELAY1\" }");
+		"power = { driver = \"gpio-relay\", line_name = \"RELAY1\" },");
 	assert_null(json_object_get(json_array_get(found, 0), "mend"));
 	assert_non_null(strstr(
 		json_string_value(json_object_get(json_array_get(found, 1), "mend")), "group"));

@@ -708,7 +708,7 @@ static void check_and_scan_say_what_the_kernel_says(void **state)
 			listed = true;
 			/* the first relay is taken */
 			assert_string_equal(conf,
-				"power = { driver = \"gpio-relay\", line_name = \"RELAY2\" }");
+				"power = { driver = \"gpio-relay\", line_name = \"RELAY2\" },");
 		}
 	}
 	json_decref(found);
