@@ -334,8 +334,8 @@ void keeper_open_go_on(struct keeper *k);
 void keeper_power_switch(struct keeper *k, bool on, unsigned deadline_ms, struct op **running,
 	op_done_fn *done, void *arg);
 
-/* Asks the power device; done gets {"on"}, and "assumed": true where the device cannot tell (its get
- * is ERR_UNSUPPORTED) and that is what it was set to. */
+/* Asks the power device; done gets {"on"}, and "assumed": true where the device cannot tell (its
+ * get is ERR_UNSUPPORTED) and that is what it was set to. */
 void keeper_power_ask(
 	struct keeper *k, unsigned deadline_ms, struct op **running, op_done_fn *done, void *arg);
 
