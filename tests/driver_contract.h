@@ -7,10 +7,13 @@
 
 #include "driver_bench.h"
 
+#include <poll.h>
+
 /* what a contract leaves out is NULL */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 #define CONTRACT_WITHIN_MS 10000 /* what a keeper gives a device to be made safe */
+#define CONTRACT_TOLD_MS 60000   /* what an event gets to come: it is no deadline of a driver's */
 
 struct contract {
 	const char *driver;
@@ -37,6 +40,11 @@ struct contract {
 	const char *other; /* options of a second instance beside the first; NULL: the same */
 	/* Puts into the options what differs from bench to bench: a path, a port. May be NULL. */
 	void (*adapt)(void *bench, json_t *options);
+	/* Whether there is power, or the line is asserted: as the bench sees it, whatever the
+	 * driver says. NULL: it cannot be seen there, or the driver switches nothing. */
+	bool (*is_on)(void *bench);
+	const char *quick; /* options that switch sooner than the others; NULL: the same */
+	bool tells;        /* "lost" and "back", also when nothing is under way, and is taken up */
 };
 
 struct contract_bench {
@@ -129,6 +137,63 @@ static inline void contract_cancel(struct outcome *o)
 	op_cancel(o->op, &why);
 	assert_int_equal(o->done, 1);
 	assert_int_equal(o->e.code, ERR_CANCELLED);
+}
+
+/* As contract_open(), with the options that switch soon. */
+static inline struct device *contract_open_quick(struct contract_bench *b)
+{
+	if (b->contract->quick) {
+		json_decref(b->options);
+		b->options = options_of(b->driver, b->contract->quick);
+		if (b->contract->adapt)
+			b->contract->adapt(b->bench, b->options);
+	}
+	return contract_open(b);
+}
+
+/* The bench sees it, and the driver says what the bench sees. */
+static inline void contract_is(struct contract_bench *b, struct device *dev, bool on)
+{
+	const struct driver *d = b->driver;
+	struct outcome o;
+
+	if (b->contract->is_on(b->bench) != on)
+		fail_msg("it is %s", on ? "off, and was to be on" : "on, and was to be off");
+	(d->power ? d->power->get : d->line->get)(
+		dev, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));
+	outcome_wait(&b->loop, &o);
+	if (o.e.code != ERR_UNSUPPORTED) {
+		assert_int_equal(o.e.code, ERR_NONE);
+		if (json_is_true(json_object_get(o.result, "on")) != on)
+			fail_msg("it is %s, and says that it is not", on ? "on" : "off");
+	}
+	outcome_finish(&o);
+}
+
+static inline void contract_switches(struct contract_bench *b, struct device *dev, bool on)
+{
+	const struct driver *d = b->driver;
+	struct outcome o;
+
+	(d->power ? d->power->set : d->line->set)(
+		dev, on, outcome_start(&b->loop, &o, CONTRACT_WITHIN_MS));
+	assert_done(&b->loop, &o);
+	outcome_finish(&o);
+	contract_is(b, dev, on);
+}
+
+static inline void contract_wait(struct contract_bench *b, const int *counter, int n)
+{
+	uint64_t until = uv_hrtime() + (uint64_t)CONTRACT_TOLD_MS * 1000000;
+
+	while (*counter < n) {
+		if (uv_hrtime() > until)
+			fail_msg("%d of %d events \"%s\" came", *counter, n,
+				counter == &b->events.lost ? "lost" : "back");
+		uv_run(&b->loop, UV_RUN_NOWAIT);
+		poll(NULL, 0, 1);
+	}
+	assert_int_equal(*counter, n);
 }
 
 /* --- the tests --- */
@@ -345,6 +410,8 @@ static inline void contract_unplugged_in_the_middle_it_is_the_benchs_error(void 
 	outcome_wait(&b->loop, &o);
 	if (o.e.code != ERR_BENCH && o.e.code != ERR_GONE)
 		fail_msg("%s: %s", err_name(o.e.code), o.e.msg);
+	if (b->contract->tells)
+		contract_wait(b, &b->events.lost, 1);
 	contract_make_safe(b, dev);
 	close_device(&b->loop, dev);
 	b->contract->mend(b->bench);
@@ -392,6 +459,50 @@ static inline void contract_stuck_it_is_made_safe_within_bounds(void **state)
 	close_device(&b->loop, dev);
 }
 
+/* A set that does nothing, or the opposite, or another channel's; a read-back that says what was
+ * asked for; a safe state that is none. */
+static inline void contract_what_it_switches_the_bench_sees(void **state)
+{
+	struct contract_bench *b = *state;
+	struct device *dev;
+
+	if (!b->contract->is_on)
+		return;
+	dev = contract_open_quick(b);
+	for (int i = 0; i < 2; i++) {
+		contract_switches(b, dev, true);
+		contract_switches(b, dev, false);
+	}
+	contract_switches(b, dev, true);
+	assert_int_equal(contract_make_safe(b, dev), ERR_NONE);
+	contract_is(b, dev, false);
+	close_device(&b->loop, dev);
+}
+
+/* An unplug that nobody notices, a return that is not told, a handle from before. */
+static inline void contract_unplugged_at_rest_it_is_told_and_taken_up_again(void **state)
+{
+	struct contract_bench *b = *state;
+	struct device *dev;
+
+	if (!b->contract->tells)
+		return;
+	dev = contract_open_quick(b);
+	for (int i = 1; i <= 2; i++) {
+		if (b->contract->is_on)
+			contract_switches(b, dev, true);
+		b->contract->unplug(b->bench);
+		contract_wait(b, &b->events.lost, i);
+		b->contract->mend(b->bench);
+		contract_wait(b, &b->events.back, i);
+		contract_works(b, dev);
+	}
+	if (b->contract->is_on)
+		contract_switches(b, dev, true);
+	assert_int_equal(b->events.lost, 2);
+	close_device(&b->loop, dev);
+}
+
 static const struct {
 	const char *claim;
 	void (*run)(void **state);
@@ -420,6 +531,9 @@ static const struct {
 	{"closed in the middle, the operation fails once",
 		contract_closed_in_the_middle_the_operation_fails},
 	{"stuck, it is made safe within bounds", contract_stuck_it_is_made_safe_within_bounds},
+	{"what it switches, the bench sees", contract_what_it_switches_the_bench_sees},
+	{"unplugged at rest, it is told, and taken up again",
+		contract_unplugged_at_rest_it_is_told_and_taken_up_again},
 };
 
 #define CONTRACT_CLAIMS (sizeof(contract_claims) / sizeof(*contract_claims))

@@ -116,10 +116,22 @@ static void command_unplug(void *bench)
 	kill((pid_t)strtol(text, NULL, 10), SIGKILL);
 }
 
+static bool command_is_on(void *bench)
+{
+	struct command_bench *b = bench;
+	char text[16] = "";
+	FILE *f = fopen(command_file(b, "state"), "r");
+
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	return strcmp(text, "on\n") == 0;
+}
+
 static const struct contract contract_command = {"command",
 	"{\"on\": \"rig-test-switch on\", \"off\": \"rig-test-switch off\","
 	" \"get\": \"rig-test-switch get\", \"get_measures\": true, \"timeout_ms\": 20000}",
 	command_setup, command_teardown, command_break_open, command_mend, command_start,
-	command_start_stuck, command_unstick, command_unplug, false, NULL};
+	command_start_stuck, command_unstick, command_unplug, false, NULL, .is_on = command_is_on};
 
 #endif

@@ -31,6 +31,7 @@ static const struct contract contract_gpio_edge = {
 	.mend = gpio_mend,
 	.start_good = edge_start,
 	.unplug = edge_unplug,
+	.tells = true,
 };
 
 #endif

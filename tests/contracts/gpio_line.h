@@ -21,6 +21,14 @@ static void pin_unplug(void *bench)
 	fake_unplug(1);
 }
 
+static bool pin_is_on(void *bench)
+{
+	struct fake_kernel *k = bench;
+
+	k->chip[1].line[0].level = true; /* its resistor */
+	return !fake_gpio_level(&k->chip[1], &k->chip[1].line[0]);
+}
+
 static const struct contract contract_gpio_line = {
 	.driver = "gpio-line",
 	.options = "{\"line_name\": \"RESET\", \"active_low\": true}",
@@ -31,6 +39,8 @@ static const struct contract contract_gpio_line = {
 	.mend = gpio_mend,
 	.start_good = pin_start,
 	.unplug = pin_unplug,
+	.is_on = pin_is_on,
+	.tells = true,
 };
 
 #endif

@@ -34,6 +34,14 @@ static void relay_unplug(void *bench)
 	fake_unplug(0);
 }
 
+static bool gpio_relay_is_on(void *bench)
+{
+	struct fake_kernel *k = bench;
+
+	assert_false(fake_gpio_level(&k->chip[0], &k->chip[0].line[2]));
+	return fake_gpio_level(&k->chip[0], &k->chip[0].line[0]);
+}
+
 static const struct contract contract_gpio_relay = {
 	.driver = "gpio-relay",
 	.options = "{\"line_name\": \"RELAY1\", \"sense_line_name\": \"SENSE1\", \"off_ms\": 5, "
@@ -47,6 +55,8 @@ static const struct contract contract_gpio_relay = {
 	.start_stuck = relay_start_stuck,
 	.unstick = relay_unstick,
 	.unplug = relay_unplug,
+	.is_on = gpio_relay_is_on,
+	.tells = true,
 };
 
 #endif

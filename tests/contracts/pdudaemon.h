@@ -142,6 +142,20 @@ static void pdudaemon_unplug(void *bench)
 	tcp_server_down(&s->tcp);
 }
 
+/* What was asked for last: of outlet 3, and nothing else. */
+static bool pdudaemon_is_on(void *bench)
+{
+	static const char on[] = "/power/control/on?hostname=shelf-1&port=3; ";
+	static const char off[] = "/power/control/off?hostname=shelf-1&port=3; ";
+	struct pdudaemon_server *s = bench;
+	const char *last = s->log, *p;
+
+	for (p = s->log; (p = strstr(p, "/power/")); p++)
+		last = p;
+	assert_true(strcmp(last, on) == 0 || strcmp(last, off) == 0);
+	return strcmp(last, on) == 0;
+}
+
 static const struct contract contract_pdudaemon = {.driver = "pdudaemon",
 	.options = "{\"pdu\": \"shelf-1\", \"outlet\": 3}",
 	.setup = pdudaemon_setup,
@@ -152,6 +166,7 @@ static const struct contract contract_pdudaemon = {.driver = "pdudaemon",
 	.start_good = pdudaemon_start,
 	.start_stuck = pdudaemon_start_stuck,
 	.unstick = pdudaemon_mend,
-	.unplug = pdudaemon_unplug};
+	.unplug = pdudaemon_unplug,
+	.is_on = pdudaemon_is_on};
 
 #endif

@@ -127,6 +127,7 @@ static void pty_unstick(void *bench)
 }
 
 static const struct contract contract_pty = {"pty", "{}", pty_setup, pty_teardown, pty_break_open,
-	pty_mend, pty_start, pty_start_stuck, pty_unstick, pty_unplug, false, NULL, pty_adapt};
+	pty_mend, pty_start, pty_start_stuck, pty_unstick, pty_unplug, false, NULL, pty_adapt,
+	.tells = true};
 
 #endif

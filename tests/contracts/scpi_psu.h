@@ -82,6 +82,13 @@ static void scpi_psu_unplug(void *bench)
 	tcp_server_down(&p->tcp);
 }
 
+static bool scpi_psu_is_on(void *bench)
+{
+	struct fake_psu *p = bench;
+
+	return p->on;
+}
+
 static const struct contract contract_scpi_psu = {.driver = "scpi-psu",
 	.options = "{\"host\": \"127.0.0.1\", \"volts\": 3.3, \"amps\": 0.5}",
 	.setup = scpi_psu_setup,
@@ -92,6 +99,7 @@ static const struct contract contract_scpi_psu = {.driver = "scpi-psu",
 	.start_good = scpi_psu_set,
 	.start_stuck = scpi_psu_start_stuck,
 	.unstick = scpi_psu_mend,
-	.unplug = scpi_psu_unplug};
+	.unplug = scpi_psu_unplug,
+	.is_on = scpi_psu_is_on};
 
 #endif

@@ -62,6 +62,6 @@ static void serial_unplug(void *bench)
 
 static const struct contract contract_serial = {"serial", "{\"usb_serial\": \"RIG1\"}",
 	serial_setup, serial_teardown, serial_break_open, serial_mend, serial_start,
-	serial_start_stuck, serial_unstick, serial_unplug, false, NULL};
+	serial_start_stuck, serial_unstick, serial_unplug, false, NULL, .tells = true};
 
 #endif

@@ -57,9 +57,18 @@ static void serial_relay_unplug(void *bench)
 	fake_relay_unplug(bench);
 }
 
+static bool serial_relay_is_on(void *bench)
+{
+	struct fake_relay *r = bench;
+
+	assert_false(r->on[0] || r->on[2]);
+	return r->on[1];
+}
+
 static const struct contract contract_serial_relay = {"serial-relay",
 	"{\"usb_serial\": \"RIG1\", \"channel\": 1, \"read_back\": \"always\"}", serial_relay_setup,
 	serial_relay_teardown, serial_relay_break_open, serial_relay_mend, serial_relay_start,
-	serial_relay_start_stuck, serial_relay_mend, serial_relay_unplug, false, NULL};
+	serial_relay_start_stuck, serial_relay_mend, serial_relay_unplug, false, NULL,
+	.is_on = serial_relay_is_on, .tells = true};
 
 #endif

@@ -123,6 +123,7 @@ static const struct contract contract_tcp = {.driver = "tcp",
 	.start_good = tcp_start,
 	.start_stuck = tcp_start_stuck,
 	.unstick = tcp_mend,
-	.unplug = tcp_unplug};
+	.unplug = tcp_unplug,
+	.tells = true};
 
 #endif

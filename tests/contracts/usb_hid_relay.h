@@ -87,9 +87,18 @@ static void hid_relay_unplug(void *bench)
 	fake_usb_unplug(bench);
 }
 
+static bool hid_relay_is_on(void *bench)
+{
+	unsigned relays = fake_usb_relays(bench);
+
+	assert_int_equal(relays & ~2U, 0);
+	return relays == 2;
+}
+
 static const struct contract contract_usb_hid_relay = {"usb-hid-relay",
 	"{\"serial\": \"6QMBS\", \"channel\": 2}", hid_relay_setup, hid_relay_teardown,
 	hid_relay_break_open, hid_relay_mend, hid_relay_start, hid_relay_start_stuck,
-	hid_relay_unstick, hid_relay_unplug, false, "{\"serial\": \"6QMBS\", \"channel\": 1}"};
+	hid_relay_unstick, hid_relay_unplug, false, "{\"serial\": \"6QMBS\", \"channel\": 1}",
+	.is_on = hid_relay_is_on, .tells = true};
 
 #endif

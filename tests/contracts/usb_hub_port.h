@@ -88,9 +88,28 @@ static void hub_port_unplug(void *bench)
 	fake_usb_unplug(bench);
 }
 
+/* Port 2; its neighbours stay on. The file has what was written: "0\n" or "1". */
+static bool hub_port_is_on(void *bench)
+{
+	char on[4] = "";
+
+	for (unsigned port = 1; port <= 3; port++) {
+		const char *file = fake_usb_port_file(bench, port, "disable");
+		FILE *f = fopen(scratch_path(fake_usb.scratch, file), "r");
+
+		assert_non_null(f);
+		on[port] = (char)(fgetc(f) == '0');
+		fclose(f);
+	}
+	assert_true(on[1] && on[3]);
+	return on[2];
+}
+
 static const struct contract contract_usb_hub_port = {"usb-hub-port",
 	"{\"hub\": \"1-1\", \"port\": 2, \"off_ms\": 1500}", hub_port_setup, hub_port_teardown,
 	hub_port_break_open, hub_port_mend, hub_port_start, hub_port_start_stuck, hub_port_unstick,
-	hub_port_unplug, false, "{\"hub\": \"1-1\", \"port\": 3, \"off_ms\": 1500}"};
+	hub_port_unplug, false, "{\"hub\": \"1-1\", \"port\": 3, \"off_ms\": 1500}",
+	.is_on = hub_port_is_on, .quick = "{\"hub\": \"1-1\", \"port\": 2, \"off_ms\": 1}",
+	.tells = true};
 
 #endif

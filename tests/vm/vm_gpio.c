@@ -139,6 +139,17 @@ static void nothing_to_unstick(void *bench)
 	(void)bench;
 }
 
+/* RAIL_A and RAIL_B, or neither. */
+static bool relay_is_on(void *bench)
+{
+	struct chip_bench *b = bench;
+	bool on = vm_gpio_value(&b->chip, RAIL_A);
+
+	assert_int_equal(vm_gpio_value(&b->chip, RAIL_B), on);
+	assert_false(vm_gpio_value(&b->chip, RELAY1) || vm_gpio_value(&b->chip, RELAY2));
+	return on;
+}
+
 static const struct contract relay_contract = {
 	.driver = "gpio-relay",
 	.options = "{\"lines\": [\"RAIL_A\", \"RAIL_B\"], \"on_delay_ms\": 8000, \"off_ms\": 5}",
@@ -151,6 +162,9 @@ static const struct contract relay_contract = {
 	.start_stuck = relay_stuck,
 	.unstick = nothing_to_unstick,
 	.unplug = bench_unplug,
+	.is_on = relay_is_on,
+	.quick = "{\"lines\": [\"RAIL_A\", \"RAIL_B\"], \"off_ms\": 5}",
+	.tells = true,
 };
 
 static bool pin_break_open(void *bench, unsigned step, json_t *options)
@@ -163,6 +177,15 @@ static void pin_good(struct device *dev, struct op *op)
 	dev->driver->line->set(dev, true, op);
 }
 
+static bool pin_is_on(void *bench)
+{
+	struct chip_bench *b = bench;
+
+	/* its resistor, without which nothing but the driver would hold it */
+	vm_gpio_pull(&b->chip, RESET, true);
+	return !vm_gpio_value(&b->chip, RESET);
+}
+
 static const struct contract pin_contract = {
 	.driver = "gpio-line",
 	.options = "{\"chip\": \"rig:contract\", \"line\": 3, \"active_low\": true}",
@@ -173,6 +196,8 @@ static const struct contract pin_contract = {
 	.mend = bench_mend,
 	.start_good = pin_good,
 	.unplug = bench_unplug,
+	.is_on = pin_is_on,
+	.tells = true,
 };
 
 static bool edge_break_open(void *bench, unsigned step, json_t *options)
@@ -195,6 +220,7 @@ static const struct contract edge_contract = {
 	.mend = bench_mend,
 	.start_good = edge_good,
 	.unplug = bench_unplug,
+	.tells = true,
 };
 
 /* --- a driver on a chip ----------------------------------------------------------------------- */

@@ -159,10 +159,10 @@ static void gadget_unstick(void *bench)
 
 static const struct contract contract_ftdi = {"serial", RIG1, ftdi_setup, port_teardown,
 	port_break_open, port_mend, port_write, ftdi_start_stuck, ftdi_unstick, port_unplug, false,
-	ACM1};
+	ACM1, .tells = true};
 static const struct contract contract_gadget = {"serial", ACM1, gadget_setup, port_teardown,
 	port_break_open, port_mend, port_write, gadget_start_stuck, gadget_unstick, port_unplug,
-	false, RIG1};
+	false, RIG1, .tells = true};
 
 /* --- a console -------------------------------------------------------------------------------- */
 

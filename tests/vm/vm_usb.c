@@ -202,9 +202,19 @@ static void relay_unplug(void *bench)
 	board_unplug();
 }
 
+/* Relay 2; the other one stays as it was. */
+static bool relay_is_on(void *bench)
+{
+	unsigned relays = board_relays();
+
+	(void)bench;
+	assert_int_equal(relays & 1, 0);
+	return relays == 2;
+}
+
 static const struct contract relay_contract = {RELAY, TWO, relay_setup, relay_teardown,
 	relay_break_open, relay_mend, relay_start, relay_start_stuck, relay_unstick, relay_unplug,
-	false, ONE};
+	false, ONE, .is_on = relay_is_on, .tells = true};
 
 static int board_bench_setup(void **state)
 {

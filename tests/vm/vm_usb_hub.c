@@ -15,6 +15,7 @@ static struct {
 	char path[16];       /* "3-1" */
 	char root_port[128]; /* the file that takes its power, and so the hub, away */
 	char by_sysfs[128], by_control[128];
+	char soon_by_sysfs[128], soon_by_control[128];
 } hub;
 
 static void hub_options(char *buf, size_t size, unsigned port, unsigned off_ms, const char *method)
@@ -40,6 +41,8 @@ static void hub_find(void)
 		hub.path + 2);
 	hub_options(hub.by_sysfs, sizeof(hub.by_sysfs), 3, LONG_OFF_MS, "sysfs");
 	hub_options(hub.by_control, sizeof(hub.by_control), 3, LONG_OFF_MS, "control");
+	hub_options(hub.soon_by_sysfs, sizeof(hub.soon_by_sysfs), 3, 10, "sysfs");
+	hub_options(hub.soon_by_control, sizeof(hub.soon_by_control), 3, 10, "control");
 }
 
 static void hub_unplug(void *bench)
@@ -103,10 +106,30 @@ static void hub_unstick(void *bench)
 	(void)bench;
 }
 
+/* Port 3, as the kernel has it from the hub; 2 and 4 stay on. */
+static bool hub_is_on(void *bench)
+{
+	bool on[5] = {false};
+
+	(void)bench;
+	for (unsigned port = 2; port <= 4; port++) {
+		char file[128], text[16];
+
+		snprintf(file, sizeof(file), "/sys/bus/usb/devices/%s:1.0/%s-port%u/disable",
+			hub.path, hub.path, port);
+		vm_read(file, text, sizeof(text));
+		on[port] = text[0] == '0';
+	}
+	assert_true(on[2] && on[4]);
+	return on[3];
+}
+
 static const struct contract sysfs_contract = {HUB, hub.by_sysfs, hub_setup, hub_teardown,
-	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false, NULL};
+	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false, NULL,
+	.is_on = hub_is_on, .quick = hub.soon_by_sysfs, .tells = true};
 static const struct contract control_contract = {HUB, hub.by_control, hub_setup, hub_teardown,
-	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false, NULL};
+	hub_break_open, hub_mend, hub_start, hub_start_stuck, hub_unstick, hub_unplug, false, NULL,
+	.is_on = hub_is_on, .quick = hub.soon_by_control, .tells = true};
 
 /* The device on port 1, RIG1. */
 static void wait_for_rig1(bool there)
