@@ -623,6 +623,50 @@ static void both_edges_count_where_asked_for(void **state)
 	on_every_cpu();
 }
 
+static void only_edges_of_the_wanted_direction_count(void **state)
+{
+	struct bench *b = *state;
+
+	for (int falling = 0; falling <= 1; falling++) {
+		vm_gpio_pull(b->chip, FLASH1, falling);
+		b->dev = opened(b, "gpio-edge",
+			falling ? "{\"line_name\": \"FLASH1\", \"edge\": \"falling\"}"
+				: "{\"line_name\": \"FLASH1\"}");
+		mark(b);
+		on_one_cpu();
+		vm_gpio_pull(b->chip, FLASH1, !falling);
+		assert_int_equal(count(b), 1);
+		vm_gpio_pull(b->chip, FLASH1, falling);
+		assert_int_equal(count(b), 1);
+		on_every_cpu();
+		close_device(&b->loop, b->dev);
+		b->dev = NULL;
+	}
+}
+
+static void disarmed_or_made_safe_it_does_not_fire(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o;
+
+	b->dev = opened(b, "gpio-edge", "{\"line_name\": \"FLASH1\"}");
+	on_one_cpu();
+	for (int safe = 0; safe <= 1; safe++) {
+		mark(b);
+		arm(b, 2);
+		pulses(b, FLASH1, 1);
+		assert_int_equal(count(b), 1);
+		(safe ? b->dev->driver->make_safe : b->dev->driver->trigger->disarm)(
+			b->dev, outcome_start(&b->loop, &o, 60000));
+		assert_done(&b->loop, &o);
+		outcome_finish(&o);
+		pulses(b, FLASH1, 3);
+		assert_int_equal(count(b), 4);
+		assert_int_equal(b->triggers, 0);
+	}
+	on_every_cpu();
+}
+
 static void more_edges_than_the_kernel_keeps_are_an_error(void **state)
 {
 	struct bench *b = *state;
@@ -758,6 +802,8 @@ int main(void)
 		BENCH_TEST(a_line_is_let_go_of_and_not_driven),
 		BENCH_TEST(edges_are_counted_exactly_in_bursts),
 		BENCH_TEST(both_edges_count_where_asked_for),
+		BENCH_TEST(only_edges_of_the_wanted_direction_count),
+		BENCH_TEST(disarmed_or_made_safe_it_does_not_fire),
 		BENCH_TEST(more_edges_than_the_kernel_keeps_are_an_error),
 		BENCH_TEST(it_fires_with_the_kernels_time_and_the_power_goes),
 		BENCH_TEST(a_trigger_whose_chip_goes_counts_again_when_it_is_back),

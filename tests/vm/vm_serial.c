@@ -667,6 +667,62 @@ static void an_ftdi_adapter_is_told_to_begin_and_to_end_a_break(void **state)
 	close(fd);
 }
 
+static void told_since(int fd, char *seen, size_t size, const char *value)
+{
+	char want[64];
+
+	seen[0] = '\0';
+	usbmon_read(fd, seen, size);
+	snprintf(want, sizeof(want), " s 40 01 %s 0000 0000 ", value);
+	if (!strstr(seen, want))
+		fail_msg("the adapter was not told %s of its lines", value);
+}
+
+static void lines_set(struct console *c, const char *line, bool on)
+{
+	json_t *lines = json_pack("{s:b}", line, on);
+	struct outcome o;
+
+	c->dev->driver->modem->set(c->dev, lines, outcome_start(&c->loop, &o, 30000));
+	json_decref(lines);
+	assert_done(&c->loop, &o);
+}
+
+/* FTDI's request 1 sets DTR (bit 0) and RTS (bit 1); bits 8 and 9 say which of them are meant. */
+static void an_ftdi_adapter_is_told_dtr_and_rts(void **state)
+{
+	static char seen[1 << 20];
+	struct console *c = *state;
+	struct outcome o;
+	int fd;
+
+	if (!vm_exists("/sys/kernel/debug/usb"))
+		assert_int_equal(mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL), 0);
+	fd = open("/sys/kernel/debug/usb/usbmon/0u", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	open_it(c, RIG1);
+	lines_set(c, "dtr", false);
+	told_since(fd, seen, sizeof(seen), "0100");
+	lines_set(c, "dtr", true);
+	told_since(fd, seen, sizeof(seen), "0101");
+	lines_set(c, "rts", false);
+	told_since(fd, seen, sizeof(seen), "0200");
+	lines_set(c, "dtr", false);
+	told_since(fd, seen, sizeof(seen), "0100");
+	c->dev->driver->make_safe(c->dev, outcome_start(&c->loop, &o, 30000));
+	assert_done(&c->loop, &o);
+	seen[0] = '\0';
+	usbmon_read(fd, seen, sizeof(seen));
+	assert_non_null(strstr(seen, " s 40 01 0101 0000 0000 "));
+	assert_non_null(strstr(seen, " s 40 01 0202 0000 0000 "));
+	close_it(c);
+	seen[0] = '\0';
+	usbmon_read(fd, seen, sizeof(seen));
+	open_it(c, "{\"usb_serial\": \"RIG1\", \"dtr\": false}");
+	told_since(fd, seen, sizeof(seen), "0100");
+	close(fd);
+}
+
 /* The kernel would wait for half a minute. */
 static void closed_while_nobody_takes_its_bytes_it_is_closed_soon(void **state)
 {
@@ -694,7 +750,7 @@ static void closed_while_nobody_takes_its_bytes_it_is_closed_soon(void **state)
 	vm_acm_gadget_destroy();
 }
 
-#define OWN 11
+#define OWN 12
 
 int main(void)
 {
@@ -710,6 +766,7 @@ int main(void)
 		T(a_break_of_the_other_end_is_counted_and_harms_nothing),
 		T(a_port_without_break_says_so),
 		T(an_ftdi_adapter_is_told_to_begin_and_to_end_a_break),
+		T(an_ftdi_adapter_is_told_dtr_and_rts),
 		T(closed_while_nobody_takes_its_bytes_it_is_closed_soon),
 	};
 #undef T
