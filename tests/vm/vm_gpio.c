@@ -181,8 +181,6 @@ static bool pin_is_on(void *bench)
 {
 	struct chip_bench *b = bench;
 
-	/* its resistor, without which nothing but the driver would hold it */
-	vm_gpio_pull(&b->chip, RESET, true);
 	return !vm_gpio_value(&b->chip, RESET);
 }
 
@@ -197,6 +195,9 @@ static const struct contract pin_contract = {
 	.start_good = pin_good,
 	.unplug = bench_unplug,
 	.is_on = pin_is_on,
+	/* gpio-sim's resistors do not pull at an output that is let go of */
+	.quick = "{\"chip\": \"rig:contract\", \"line\": 3, \"active_low\": true, "
+		 "\"drive\": \"push-pull\"}",
 	.tells = true,
 };
 
