@@ -298,6 +298,25 @@ static void disarming_lets_go_of_the_dut(void **state)
 	assert_int_equal(operations(b), 4);
 }
 
+static void made_safe_it_stops_the_dut_no_more(void **state)
+{
+	struct bench *b = *state;
+	struct outcome o, safe;
+
+	arm(b, "{\"op\": 5}");
+	b->dev->driver->make_safe(b->dev, outcome_start(&b->loop, &safe, 5000));
+	assert_done(&b->loop, &safe);
+	assert_null(b->port->run);
+	b->port->silent = true;
+	start_arm(b, &o, "{\"op\": 1}");
+	b->dev->driver->make_safe(b->dev, outcome_start(&b->loop, &safe, 5000));
+	assert_done(&b->loop, &safe);
+	assert_failed(&b->loop, &o, ERR_CANCELLED, "made safe");
+	b->port->silent = false;
+	assert_null(b->port->run);
+	assert_int_equal(b->fired, 0);
+}
+
 static void a_probe_that_fails_is_no_cut_that_was_not_reached(void **state)
 {
 	struct bench *b = *state;
@@ -430,6 +449,7 @@ int main(void)
 		T(what_comes_while_arming_is_found_out),
 		T(the_trace_tells_every_operation_and_lets_go_of_the_dut),
 		T(disarming_lets_go_of_the_dut),
+		T(made_safe_it_stops_the_dut_no_more),
 		T(a_probe_that_fails_is_no_cut_that_was_not_reached),
 		T(without_tracing_only_an_armed_cut_holds_the_probe),
 		T(what_it_cannot_do_is_said),
