@@ -21,7 +21,7 @@ PKGS_BUILD := build-essential pkg-config libuv1-dev libjansson-dev liblua5.4-dev
 	nettle-dev libpcre2-dev libunicorn-dev libgpiod-dev libusb-1.0-0-dev libserialport-dev \
 	libcurl4-openssl-dev gcc-arm-none-eabi openocd
 # npm brings the TAP parser that is not ours; a machine may have it from elsewhere
-PKGS_CHECK := libcmocka-dev libumockdev-dev umockdev perl procps ser2net pdudaemon $(if $(shell command -v npm),,nodejs npm)
+PKGS_CHECK := libcmocka-dev libumockdev-dev umockdev perl procps ser2net pdudaemon python3-serial $(if $(shell command -v npm),,nodejs npm)
 PKGS_FUZZ := clang
 PKGS_LINT := clang-format clang-tidy cppcheck lua-check
 

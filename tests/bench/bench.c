@@ -75,6 +75,21 @@ double samples_quantile(struct samples *s, double share)
 	return s->values[at < s->count ? at : s->count - 1];
 }
 
+bool bench_lines_have(char *buf, size_t *len)
+{
+	static const char wanted[] = "cut here, at number";
+	char *start = buf, *nl;
+	bool found = false;
+
+	while ((nl = memchr(start, '\n', *len - (size_t)(start - buf)))) {
+		found |= memmem(start, (size_t)(nl - start), wanted, sizeof(wanted) - 1) != NULL;
+		start = nl + 1;
+	}
+	*len -= (size_t)(start - buf);
+	memmove(buf, start, *len);
+	return found;
+}
+
 /* --- the keeper ------------------------------------------------------------------------------- */
 
 const char *bench_build(const char *name)
@@ -152,8 +167,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} benches[] = {{"consoles", bench_consoles}, {"cut", bench_cut}, {"probe", bench_probe},
-		{"start", bench_start}};
+	} benches[] = {{"consoles", bench_consoles}, {"cut", bench_cut}, {"drivers", bench_drivers},
+		{"probe", bench_probe}, {"start", bench_start}};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(benches) / sizeof(*benches); i++) {
 		if (strcmp(argv[1], benches[i].name) == 0) {
@@ -161,6 +176,6 @@ int main(int argc, char **argv)
 			return 0;
 		}
 	}
-	fprintf(stderr, "bench consoles|cut|probe|start\n");
+	fprintf(stderr, "bench consoles|cut|drivers|probe|start\n");
 	return 2;
 }

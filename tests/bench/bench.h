@@ -9,9 +9,14 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* The line at which the power is to go, and how it is looked for. */
+#define BENCH_LINE "[00099999] <inf> updater: cut here, at number 4711\n"
+#define BENCH_PATTERN "cut here, at number \\d+$"
 
 struct peer;
 
@@ -42,6 +47,10 @@ void samples_finish(struct samples *s);
 /* The value below which the given share (0 to 1) of the samples lie; 0 without samples. */
 double samples_quantile(struct samples *s, double share);
 
+/* Looks at the whole lines in buf, whose rest, of *len bytes then, moves to the front. true:
+ * BENCH_LINE's text is in one. */
+bool bench_lines_have(char *buf, size_t *len);
+
 /* Path of a program or file below the build folder (RIG_BUILD); holds until the next call. */
 const char *bench_build(const char *name);
 
@@ -60,6 +69,7 @@ void bench_keeper_end(struct bench_keeper *k);
 /* The benches. */
 void bench_consoles(void);
 void bench_cut(void);
+void bench_drivers(void);
 void bench_probe(void);
 void bench_start(void);
 

@@ -128,7 +128,7 @@ LUA
 	return $us;
 }
 
-for my $part (qw(cut probe start)) {
+for my $part (qw(cut drivers probe start consoles)) {
 	system("$ENV{RIG_BUILD}/bench", $part) == 0 or exit 3;
 	print "\n";
 }

@@ -15,9 +15,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define LINE "[00099999] <inf> updater: cut here, at number 4711\n"
-#define WANTED "cut here, at number"
-#define PATTERN "cut here, at number \\d+$"
 #define EARLY 2000
 #define LATE 150
 #define MEGABYTE ((size_t)1 << 20)
@@ -43,21 +40,6 @@ static void bare_write(int fd, const char *text)
 		_exit(1);
 }
 
-/* The whole of the lines in buf; true: the text is in one. Moves the rest to the front. */
-static bool bare_search(char *buf, size_t *len)
-{
-	bool found = false;
-	char *start = buf, *nl;
-
-	while ((nl = memchr(start, '\n', *len - (size_t)(start - buf)))) {
-		found |= memmem(start, (size_t)(nl - start), WANTED, sizeof(WANTED) - 1) != NULL;
-		start = nl + 1;
-	}
-	*len -= (size_t)(start - buf);
-	memmove(buf, start, *len);
-	return found;
-}
-
 /* Switches off at the text and, told so by a byte on orders, on again. Never returns. */
 static void bare_loop(const char *dir, int orders, int ready)
 {
@@ -76,7 +58,7 @@ static void bare_loop(const char *dir, int orders, int ready)
 			if (n <= 0)
 				_exit(0);
 			len += (size_t)n;
-			if (bare_search(buf, &len))
+			if (bench_lines_have(buf, &len))
 				bare_write(fds[1].fd,
 					"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"power\","
 					"\"params\":{\"on\":false}}\n");
@@ -132,7 +114,7 @@ static double bare_once(struct bare *bare, struct fake_board *board, size_t fill
 
 	bare_write(bare->orders, "+");
 	bare_await(bare);
-	ns = fake_board_fire(board, filler_bytes, LINE);
+	ns = fake_board_fire(board, filler_bytes, BENCH_LINE);
 	bare_await(bare);
 	return (double)ns / 1000;
 }
@@ -152,8 +134,9 @@ static double rig_once(struct bench_keeper *k, struct fake_board *board, size_t 
 	uint64_t ns;
 
 	json_decref(bench_call(k, "power.set", json_pack("{s:b}", "on", 1)));
-	json_decref(bench_call(k, "cut.arm", json_pack("{s:{s:s}}", "on", "console", PATTERN)));
-	ns = fake_board_fire(board, filler_bytes, LINE);
+	json_decref(
+		bench_call(k, "cut.arm", json_pack("{s:{s:s}}", "on", "console", BENCH_PATTERN)));
+	ns = fake_board_fire(board, filler_bytes, BENCH_LINE);
 	note = peer_note(k->owner, "cut");
 	if (!note)
 		bench_die("the keeper did not tell of the cut");
