@@ -208,9 +208,11 @@ demo: deps-build ## install what is missing, build, run the main job on virtual 
 	@$(MAKE) --no-print-directory all
 	@RIG_BUILD=$(CURDIR)/$(B) fixtures/demo.sh
 
-bench: deps-check ## measure and print what the rig itself costs
+bench: deps-check ## measure and print what the rig itself costs, and what its drivers reach in the bench VM
 	@$(MAKE) --no-print-directory all $(B)/bench
 	@RIG_BUILD=$(CURDIR)/$(B) perl -Itests/lib tests/bench/bench.pl
+	@echo; echo "In the bench VM: where cuts land, and edge to relay"
+	@$(MAKE) --no-print-directory bench-vm
 
 campaign: deps-check ## the campaign against every planted build, and the table of docs/campaign.md
 	@$(MAKE) --no-print-directory all

@@ -1,10 +1,14 @@
 #include "program.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 400
@@ -16,7 +20,9 @@ struct last_line {
 };
 
 struct program {
-	uv_process_t process;
+	pid_t pid;
+	int pidfd; /* readable once it has ended; -1: it was not started */
+	uv_poll_t end;
 	uv_timer_t deadline;
 	uv_pipe_t out, err;
 	struct last_line out_line, err_line;
@@ -191,27 +197,44 @@ static void pipe_drain(struct program *p, uv_pipe_t *pipe)
 
 /* --- its life --------------------------------------------------------------------------------- */
 
+static void end_closed(uv_handle_t *handle)
+{
+	struct program *p = handle->data;
+
+	close(p->pidfd);
+	handle_closed(handle);
+}
+
 static void program_close(struct program *p)
 {
 	p->handles = 3;
-	if (p->process.type == UV_PROCESS) { /* not when there was no pipe for it */
+	if (p->pidfd >= 0) {
 		p->handles++;
-		uv_close((uv_handle_t *)&p->process, handle_closed);
+		uv_close((uv_handle_t *)&p->end, end_closed);
 	}
 	uv_close((uv_handle_t *)&p->deadline, handle_closed);
 	uv_close((uv_handle_t *)&p->out, handle_closed);
 	uv_close((uv_handle_t *)&p->err, handle_closed);
 }
 
-static void program_exited(uv_process_t *process, int64_t status, int signal)
+static void program_exited(uv_poll_t *poll, int uv_status, int events)
 {
-	struct program *p = process->data;
+	struct program *p = poll->data;
 	struct program_end end;
+	int status = 0;
+	pid_t waited = waitpid(p->pid, &status, WNOHANG);
 
+	(void)uv_status;
+	(void)events;
+	if (waited == 0)
+		return;
+	if (waited < 0)
+		status = W_EXITCODE(127, 0); /* how it ended is not known: no success */
 	pipe_drain(p, &p->out);
 	pipe_drain(p, &p->err);
-	end = (struct program_end){
-		status, signal, p->timed_out, p->out_line.whole, p->err_line.whole};
+	end = (struct program_end){WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+		WIFSIGNALED(status) ? WTERMSIG(status) : 0, p->timed_out, p->out_line.whole,
+		p->err_line.whole};
 	program_close(p);
 	if (p->ended)
 		p->ended(p->arg, &end);
@@ -236,23 +259,51 @@ static int make_pipe(uv_loop_t *loop, uv_pipe_t *ours, int *theirs)
 	return n == 0 ? uv_pipe_open(ours, fds[0]) : n;
 }
 
+/*
+ * posix_spawn() suspends this process until the program is there, and copies nothing of it; fork(),
+ * as libuv has it, takes twice as long as the program itself when the power is to go.
+ * 0, or what errno would be.
+ */
+static int spawn_process(struct program *p, char *const *words, const int fds[2])
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t set;
+	int failed;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, fds[0], 1);
+	posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(
+		&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+	sigemptyset(&set);
+	posix_spawnattr_setsigmask(&attr, &set);
+	sigfillset(&set);
+	posix_spawnattr_setsigdefault(&attr, &set);
+	failed = posix_spawnp(&p->pid, words[0], &actions, &attr, words, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attr);
+	return failed;
+}
+
+/* 0, or libuv's code. */
 static int spawn(uv_loop_t *loop, struct program *p, char *const *words, const int fds[2])
 {
-	uv_stdio_container_t stdio[3] = {
-		{.flags = UV_IGNORE}, /* which is /dev/null */
-		{.flags = UV_INHERIT_FD, .data.fd = fds[0]},
-		{.flags = UV_INHERIT_FD, .data.fd = fds[1]},
-	};
-	uv_process_options_t options = {
-		.exit_cb = program_exited,
-		.file = words[0],
-		.args = (char **)(uintptr_t)words, /* uv_spawn() does not write there */
-		.flags = UV_PROCESS_DETACHED,
-		.stdio_count = 3,
-		.stdio = stdio,
-	};
+	int failed = spawn_process(p, words, fds);
 
-	return uv_spawn(loop, &p->process, &options);
+	if (failed)
+		return uv_translate_sys_error(failed);
+	p->pidfd = pidfd_open(p->pid, 0);
+	if (p->pidfd < 0) {
+		failed = errno;
+		kill(-p->pid, SIGKILL);
+		waitpid(p->pid, NULL, 0);
+		return uv_translate_sys_error(failed);
+	}
+	uv_poll_init(loop, &p->end, p->pidfd);
+	return uv_poll_start(&p->end, UV_READABLE, program_exited);
 }
 
 struct program *program_start(uv_loop_t *loop, char *const *words, unsigned timeout_ms,
@@ -265,10 +316,11 @@ struct program *program_start(uv_loop_t *loop, char *const *words, unsigned time
 		err_set(e, ERR_NOMEM, "out of memory");
 		return NULL;
 	}
+	p->pidfd = -1;
 	uv_timer_init(loop, &p->deadline);
 	n = make_pipe(loop, &p->out, &fds[0]);
 	m = make_pipe(loop, &p->err, &fds[1]);
-	p->process.data = p->deadline.data = p->out.data = p->err.data = p;
+	p->end.data = p->deadline.data = p->out.data = p->err.data = p;
 	started = n == 0 && m == 0 ? spawn(loop, p, words, fds) : UV_EMFILE;
 	for (int i = 0; i < 2; i++)
 		if (fds[i] >= 0)
@@ -292,8 +344,8 @@ struct program *program_start(uv_loop_t *loop, char *const *words, unsigned time
 
 void program_kill(struct program *program)
 {
-	/* detached, it leads a group of its own */
-	kill(-program->process.pid, SIGKILL);
+	/* in a session of its own, it leads a group of its own */
+	kill(-program->pid, SIGKILL);
 }
 
 void program_forget(struct program *program)
