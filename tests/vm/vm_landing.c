@@ -1,8 +1,8 @@
 /*
  * Cuts on the whole hardware path, by the drivers that a bench has: gpio-relay takes the virtual
- * board's power when gpio-edge, a line of the serial console, a timer, or the probe says so. Where
- * they land is measured, VM_CUTS of each kind (20 if that is not set), and printed as a
- * distribution.
+ * board's power when gpio-edge, console-pattern, timer, probe-breakpoint or probe-watchpoint fires,
+ * which hear of the board through GPIO, serial and openocd. Where the cuts land is measured,
+ * VM_CUTS of each kind (20 if that is not set), and printed as a distribution.
  */
 #include "tests/driver_bench.h"
 #include "vm_board.h"
@@ -12,11 +12,14 @@
 
 enum kind { BY_EDGE, BY_CONSOLE, BY_TIMER, BY_BREAKPOINT, BY_WATCHPOINT };
 
+static const char *const triggers[] = {
+	"gpio-edge", "console-pattern", "timer", "probe-breakpoint", "probe-watchpoint"};
+
 struct path {
 	struct vm_board board;
 	uv_loop_t loop;
 	struct driver_env env;
-	struct device *relay, *edge, *console, *probe;
+	struct device *relay, *trigger, *console, *probe;
 	char dir[64];
 	json_t *conf;
 	enum kind kind;
@@ -26,9 +29,9 @@ struct path {
 	struct outcome off;
 	char line[64]; /* of the console, what has come of it */
 	size_t line_len;
-	uint64_t line_ns; /* when the line that was waited for was handed over */
+	uint64_t told_ns; /* when what the trigger fired at was handed over to it */
 	bool started;     /* the DUT's first line since power-on has come */
-	uv_timer_t timer, limit;
+	uv_timer_t limit;
 };
 
 /* --- the bench -------------------------------------------------------------------------------- */
@@ -45,26 +48,26 @@ static void path_event(void *arg, const char *name, json_t *fields)
 {
 	struct path *p = arg;
 
-	if (strcmp(name, "trigger") == 0)
+	if (strcmp(name, "trigger") == 0) {
+		p->told_ns = (uint64_t)json_integer_value(json_object_get(fields, "t_ns"));
 		take_power(p);
-	else if (strcmp(name, "note") == 0)
+	} else if (strcmp(name, "note") == 0) {
+		if (p->kind != BY_EDGE) /* merged edges are counted */
+			printf("# %s\n", json_string_value(json_object_get(fields, "text")));
 		p->lost = true;
+	}
 	json_decref(fields);
 }
 
+/* A line of the console, to whoever listens. */
 static void path_line(struct path *p)
 {
-	unsigned n = 0;
-
 	/* what comes before it was sent with the power of before, which may have gone within a line
 	 */
 	if (p->line_len >= 5 && strcmp(p->line + p->line_len - 5, "start") == 0)
 		p->started = true;
-	if (p->started && p->kind == BY_CONSOLE && sscanf(p->line, "wrote %u", &n) == 1 &&
-		n == p->wanted) {
-		p->line_ns = uv_hrtime();
-		take_power(p);
-	}
+	if (p->started)
+		port_tell(p->env.console, p->line, p->line_len);
 }
 
 static void path_console(void *arg, const char *data, size_t len)
@@ -85,11 +88,6 @@ static void path_console(void *arg, const char *data, size_t len)
 static void path_late(uv_timer_t *timer)
 {
 	((struct path *)timer->data)->late = true;
-}
-
-static void path_timer(uv_timer_t *timer)
-{
-	take_power(timer->data);
 }
 
 static struct device *path_open(
@@ -138,9 +136,8 @@ static int path_setup(void **state)
 	assert_non_null(p);
 	vm_board_join(&p->board);
 	uv_loop_init(&p->loop);
-	uv_timer_init(&p->loop, &p->timer);
 	uv_timer_init(&p->loop, &p->limit);
-	p->timer.data = p->limit.data = p;
+	p->limit.data = p;
 	snprintf(p->dir, sizeof(p->dir), "/tmp/landing-XXXXXX");
 	assert_non_null(mkdtemp(p->dir));
 	path_probe_port(p);
@@ -152,14 +149,15 @@ static int path_setup(void **state)
 		.log_dir = p->dir,
 		.board_conf = p->conf,
 		.console_in = path_console,
+		.console = port_create(&p->loop),
+		.probe = probe_port_create(),
 		.event = path_event,
 		.arg = p};
 	p->relay = path_open(p, "power", "gpio-relay", "{\"chip\": \"rig:board\", \"line\": 1}");
-	p->edge = path_open(p, "trigger", "gpio-edge",
-		"{\"chip\": \"rig:board\", \"line\": 0, \"edge\": \"both\"}");
 	p->console = path_open(p, "console", "serial", "{\"usb_serial\": \"" VM_BOARD_SERIAL "\"}");
 	p->probe = path_open(
 		p, "probe", "openocd", "{\"adapter\": \"virtual\", \"answer_ms\": 60000}");
+	p->env.probe->probe = p->probe;
 	*state = p;
 	return 0;
 }
@@ -168,11 +166,12 @@ static int path_teardown(void **state)
 {
 	struct path *p = *state;
 
+	close_device(&p->loop, p->trigger);
 	close_device(&p->loop, p->probe);
 	close_device(&p->loop, p->console);
-	close_device(&p->loop, p->edge);
 	close_device(&p->loop, p->relay);
-	uv_close((uv_handle_t *)&p->timer, NULL);
+	port_destroy(p->env.console);
+	probe_port_destroy(p->env.probe);
 	uv_close((uv_handle_t *)&p->limit, NULL);
 	close_loop(&p->loop);
 	vm_board_part(&p->board);
@@ -193,61 +192,117 @@ static void relay_set(struct path *p, bool on)
 	vm_board_wait_power(&p->board, on);
 }
 
-static void edge_arm(struct path *p)
+static void trigger_open(struct path *p, enum kind kind)
 {
-	json_t *cut = json_pack("{s:i, s:s, s:i}", "op", p->wanted, "tear", "clean", "seed", 0);
+	char address[32], options[128];
+
+	p->kind = kind;
+	vm_ask("symbol paced_write", address, sizeof(address));
+	switch (kind) {
+	case BY_EDGE:
+		snprintf(options, sizeof(options),
+			"{\"chip\": \"rig:board\", \"line\": 0, \"edge\": \"both\"}");
+		break;
+	case BY_CONSOLE:
+		snprintf(options, sizeof(options), "{\"pattern\": \"^wrote \"}");
+		break;
+	case BY_TIMER:
+		snprintf(options, sizeof(options), "{\"step_ms\": 1, \"start\": \"start$\"}");
+		break;
+	case BY_BREAKPOINT:
+		snprintf(options, sizeof(options), "{\"address\": %lu, \"trace\": false}",
+			strtoul(address, NULL, 16));
+		break;
+	case BY_WATCHPOINT:
+		snprintf(options, sizeof(options),
+			"{\"address\": %d, \"size\": 4096, \"trace\": false}", 0x80000);
+		break;
+	}
+	p->trigger = path_open(p, "trigger", triggers[kind], options);
+}
+
+static void trigger_mark(struct path *p)
+{
 	struct outcome o;
 
-	p->edge->driver->trigger->mark(p->edge, outcome_start(&p->loop, &o, OP_MS));
+	p->trigger->driver->trigger->mark(p->trigger, outcome_start(&p->loop, &o, OP_MS));
 	assert_done(&p->loop, &o);
 	outcome_finish(&o);
-	p->edge->driver->trigger->arm(p->edge, cut, outcome_start(&p->loop, &o, OP_MS));
+}
+
+/* Arms at operation, line, step or hit n since the mark. */
+static void trigger_arm(struct path *p, unsigned n)
+{
+	json_t *cut = json_pack("{s:i, s:s, s:i}", "op", n, "tear", "clean", "seed", 0);
+	struct outcome o;
+
+	p->trigger->driver->trigger->arm(p->trigger, cut, outcome_start(&p->loop, &o, OP_MS));
 	assert_done(&p->loop, &o);
 	outcome_finish(&o);
 	json_decref(cut);
 }
 
-/* How long after power-on operation wanted comes, ms: from a run that is not cut. */
+static unsigned trigger_count(struct path *p)
+{
+	struct outcome o;
+	unsigned n;
+
+	p->trigger->driver->trigger->state(p->trigger, outcome_start(&p->loop, &o, OP_MS));
+	assert_done(&p->loop, &o);
+	n = (unsigned)json_integer_value(json_object_get(o.result, "operations"));
+	outcome_finish(&o);
+	return n;
+}
+
+/* At which of the timer's steps operation wanted is done: from a run that is not cut. */
 static unsigned timer_calibrate(struct path *p)
 {
 	const volatile struct bridge_times *t = p->board.times;
 	double until;
-	unsigned ms;
+	unsigned steps;
 
+	p->started = false;
 	json_decref(vm_board_call("mark", "{}"));
+	trigger_mark(p);
 	relay_set(p, true);
-	for (until = vm_now_s() + VM_WITHIN_S; t->pulls < p->wanted;) {
+	for (until = vm_now_s() + VM_WITHIN_S; t->pulls < p->wanted || !p->started;) {
 		if (vm_now_s() > until)
 			fail_msg("operation %u does not come", p->wanted);
-		poll(NULL, 0, 5);
+		uv_run(&p->loop, UV_RUN_NOWAIT);
+		poll(NULL, 0, 1);
 	}
-	ms = (unsigned)((t->pull_ns[p->wanted - 1] - t->seen_ns) / 1000000);
+	steps = trigger_count(p);
 	relay_set(p, false);
-	return ms;
+	port_power_lost(p->env.console);
+	return steps;
 }
 
-/* The DUT stands at its reset vector meanwhile, and runs from there: the probe counts from the
- * first operation on. */
-static void probe_arm(struct path *p, struct outcome *until)
+/*
+ * Powers the DUT with the trigger armed. Operation 1 is an erase that tells no line, comes to no
+ * breakpoint and is no write to the range watched. A breakpoint stands before what it counts:
+ * operation wanted does not happen.
+ */
+static void power_on_armed(struct path *p, unsigned steps)
 {
-	char address[32];
-	json_t *spec;
 	struct outcome o;
 
+	json_decref(vm_board_call("mark", "{}"));
+	if (p->kind != BY_BREAKPOINT && p->kind != BY_WATCHPOINT) {
+		trigger_mark(p);
+		trigger_arm(p, p->kind == BY_EDGE    ? p->wanted
+			       : p->kind == BY_TIMER ? steps
+						     : p->wanted - 1);
+		relay_set(p, true);
+		return;
+	}
+	relay_set(p, true);
+	/* it stands at its reset vector, and runs from there once the trigger is armed */
 	p->probe->driver->probe->reset(p->probe, true, outcome_start(&p->loop, &o, OP_MS));
 	assert_done(&p->loop, &o);
 	outcome_finish(&o);
 	json_decref(vm_board_call("mark", "{}"));
-	vm_ask("symbol paced_write", address, sizeof(address));
-	if (p->kind == BY_BREAKPOINT) /* it stands before operation wanted: that does not happen */
-		spec = json_pack("{s:i, s:i}", "break", (int)strtoul(address, NULL, 16), "count",
-			(int)p->wanted - 1);
-	else
-		spec = json_pack(
-			"{s:[i,i], s:i}", "watch", 0x80000, 4096, "count", (int)p->wanted - 1);
-	p->probe->driver->probe->run_until(
-		p->probe, spec, outcome_start(&p->loop, until, 2 * OP_MS));
-	json_decref(spec);
+	trigger_mark(p);
+	trigger_arm(p, p->wanted - 1);
 }
 
 /* Runs until the power is being taken. false: the kernel has merged edges, and the trigger said
@@ -268,48 +323,32 @@ static bool run_until_fired(struct path *p)
 	return !p->lost;
 }
 
-static bool is_by_probe(enum kind kind)
-{
-	return kind == BY_BREAKPOINT || kind == BY_WATCHPOINT;
-}
-
-static void probe_release(struct path *p)
+/* Nothing is waited for any more; that a probe's DUT has no power meanwhile is its own affair. */
+static void trigger_disarm(struct path *p)
 {
 	struct outcome o;
 
-	/* the DUT has no power any more: what it says of that is its own affair */
+	p->trigger->driver->trigger->disarm(p->trigger, outcome_start(&p->loop, &o, OP_MS));
+	outcome_wait(&p->loop, &o);
+	outcome_finish(&o);
 	p->probe->driver->probe->release(p->probe, outcome_start(&p->loop, &o, OP_MS));
 	outcome_wait(&p->loop, &o);
 	outcome_finish(&o);
 }
 
-static bool cut(struct path *p, unsigned calibrated_ms, struct vm_landing *landing)
+static bool cut(struct path *p, unsigned steps, struct vm_landing *landing)
 {
-	struct outcome until = {0};
 	bool counted;
 
 	p->fired = p->lost = p->late = p->started = false;
-	json_decref(vm_board_call("mark", "{}"));
-	if (p->kind == BY_EDGE)
-		edge_arm(p);
-	relay_set(p, true);
-	if (is_by_probe(p->kind)) {
-		probe_arm(p, &until);
-		assert_done(&p->loop, &until);
-		outcome_finish(&until);
-		take_power(p);
-	}
-	if (p->kind == BY_TIMER) {
-		uv_update_time(&p->loop);
-		uv_timer_start(&p->timer, path_timer, calibrated_ms, 0);
-	}
+	power_on_armed(p, steps);
 	counted = run_until_fired(p);
+	port_power_lost(p->env.console);
 	*landing = vm_board_landing(&p->board, p->wanted);
 	/* the line may be there before the edge is */
 	if (p->kind == BY_CONSOLE)
-		vm_board_came(&p->board, landing, p->line_ns);
-	if (is_by_probe(p->kind))
-		probe_release(p);
+		vm_board_came(&p->board, landing, p->told_ns);
+	trigger_disarm(p);
 	return counted;
 }
 
@@ -337,19 +376,21 @@ static unsigned cuts_wanted(void)
 	return n && n <= 1000 ? (unsigned)n : 20;
 }
 
-static void measure(struct path *p, enum kind kind, const char *name)
+static void measure(struct path *p, enum kind kind)
 {
-	unsigned n = cuts_wanted(), calibrated = 0, lost = 0;
+	unsigned n = cuts_wanted(), steps = 0, lost = 0;
 	double errors[1000], whole[1000], inner[1000], way[1000];
 
-	p->kind = kind;
+	trigger_open(p, kind);
 	for (unsigned i = 0; i < n;) {
 		struct vm_landing l;
 
 		p->wanted = 5 + i * 7 % 40;
 		if (kind == BY_TIMER)
-			calibrated = timer_calibrate(p);
-		if (!cut(p, calibrated, &l)) {
+			steps = timer_calibrate(p);
+		if (!cut(p, steps, &l)) {
+			/* merged edges alone are the kernel's */
+			assert_int_equal(kind, BY_EDGE);
 			assert_true(++lost <= 10 * n);
 			continue;
 		}
@@ -366,8 +407,8 @@ static void measure(struct path *p, enum kind kind, const char *name)
 			assert_int_equal(l.landed, l.wanted);
 		i++;
 	}
-	printf("# landing by %s, %u cuts, one operation each %d ms (%u more lost count):\n", name,
-		n, STEP_MS, lost);
+	printf("# landing by %s, %u cuts, one operation each %d ms (%u more lost count):\n",
+		triggers[kind], n, STEP_MS, lost);
 	print_distribution("error, operations", errors, n);
 	if (kind == BY_EDGE || kind == BY_CONSOLE) {
 		print_distribution("operation to power off, ms", whole, n);
@@ -378,27 +419,27 @@ static void measure(struct path *p, enum kind kind, const char *name)
 
 static void by_the_edge_of_a_pin(void **state)
 {
-	measure(*state, BY_EDGE, "gpio-edge");
+	measure(*state, BY_EDGE);
 }
 
 static void by_a_line_of_the_console(void **state)
 {
-	measure(*state, BY_CONSOLE, "a console line");
+	measure(*state, BY_CONSOLE);
 }
 
 static void by_a_timer(void **state)
 {
-	measure(*state, BY_TIMER, "a timer");
+	measure(*state, BY_TIMER);
 }
 
 static void by_a_breakpoint(void **state)
 {
-	measure(*state, BY_BREAKPOINT, "a breakpoint");
+	measure(*state, BY_BREAKPOINT);
 }
 
 static void by_a_watchpoint(void **state)
 {
-	measure(*state, BY_WATCHPOINT, "a watchpoint");
+	measure(*state, BY_WATCHPOINT);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, path_setup, path_teardown)
