@@ -226,6 +226,8 @@ static void a_trigger_that_needs_a_probe_is_refused_without_one(void **state)
 	(void)state;
 	assert_refused(open_board(owner, "{\"trigger\":{\"driver\":\"fake-stop\"}}", NULL),
 		"config", "trigger (fake-stop): it needs a probe, and the board has none");
+	peer_destroy(owner);
+	wait_for(keeper_pid);
 }
 
 int main(void)
